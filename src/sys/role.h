@@ -1,0 +1,40 @@
+/* role.h - what all roles but the supervisor share: the loop, the control link on descriptor 3, configuration,
+ * sandbox, counters, orderly end.  A role is an executable whose main() is
+ *     int main(void) { return role_main(&smtpd_role); }
+ * Order of calls: secret/listener/peer as they come, then configure once GO arrives; after the first successful
+ * configure the sandbox is closed and READY is sent.  On reload the same again: configure takes over what has changed
+ * without dropping a session. */
+#ifndef SYS_ROLE_H
+#define SYS_ROLE_H
+
+#include "conf/conf.h"
+#include "sys/link.h"
+
+struct role_ops {
+    enum role role;
+    /* All is optional but configure. */
+    void (*secret)(str name, str bytes);                     /* whole, not chunks; valid until return */
+    void (*listener)(str name, int fd);                      /* a listening socket (non-blocking), now the role's */
+    void (*peer)(enum role peer, uint32_t instance, int fd); /* make a link of it; the role's */
+    enum err (*configure)(const struct conf *c, bool first, struct why *w); /* c lives until the next configure */
+    void (*drain)(void);       /* stop accepting; call role_exit() when the last session has ended */
+    void (*stop)(void);        /* finish now; call role_exit() (may be later, bounded by the supervisor) */
+    void (*metrics)(str text); /* httpd: the newest sums */
+    bool needs_files;          /* true: this role works on files below conf->data (store) */
+};
+
+int role_main(const struct role_ops *ops);
+
+struct event_base *role_base(void);
+uint32_t role_instance(void); /* 0, 1, ... among those of its kind */
+void role_exit(int status);   /* leave the loop; role_main returns */
+/* Tell a person, through the supervisor, why this role cannot go on (the supervisor ends everything), and exit. */
+void role_fatal(enum err e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Wall clock and monotonic clock of this turn of the loop. */
+uint64_t clock_wall_us(void);
+uint64_t clock_mono_ms(void);
+/* Random bytes for ids and seeds; buffered getrandom(2). */
+void random_bytes(void *p, size_t n);
+
+#endif
