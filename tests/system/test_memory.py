@@ -1,0 +1,129 @@
+"""Memory: idle connections, an idle sandbox, and big messages that pass without being held.
+
+PSS of all processes is what the machine really gives; the bounds are those the project promises.
+"""
+import resource
+import socket
+import ssl
+import threading
+
+import pytest
+
+from conftest import BUILD, SOAK, Smtp, wait_until
+
+pytestmark = pytest.mark.skipif("build-san" in BUILD, reason="a sanitizer's shadow is not the program's memory")
+
+
+def pss_kib(box):
+    total = 0
+    for pid in [box.process.pid] + [p for pids in box.roles().values() for p in pids]:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            total += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+    return total
+
+
+def settled(box):
+    """PSS once two readings in a row agree."""
+    last = [0]
+
+    def same():
+        now = pss_kib(box)
+        equal, last[0] = abs(now - last[0]) < 64, now
+        return equal
+
+    wait_until(same, 20, "a steady memory")
+    return last[0]
+
+
+def raise_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def test_an_idle_sandbox_is_small(penfold):
+    assert settled(penfold()) <= 40 * 1024
+
+
+def test_ten_thousand_idle_connections(penfold):
+    count = 10000 if raise_files() >= 12000 else 500
+    box = penfold()
+    before = settled(box)
+    clients = []
+    for i in range(count):
+        s = socket.create_connection(("127.0.0.1", box.smtp), timeout=30, source_address=(f"127.0.{1 + i // 5000}.1", 0))
+        s.sendall(b"EHLO idle.example\r\n")
+        clients.append(s)
+    for s in clients:
+        data = b""
+        while not data.endswith(b"\r\n") or b"\r\n250 " not in data:
+            data += s.recv(4096)
+    grown = settled(box) - before
+    assert Smtp(box.smtp).cmd("NOOP").startswith("250"), "still serving"
+    for s in clients:
+        s.close()
+    print(f"{count} idle connections: {grown / count:.2f} KiB each")
+    assert grown / count <= 8
+
+
+def test_idle_tls_connections(penfold):
+    raise_files()
+    count = 1000
+    box = penfold()
+    context = ssl._create_unverified_context()
+    Smtp(box.smtps, tls=context).close()
+    before = settled(box)
+    clients = []
+    for _ in range(count):
+        s = Smtp(box.smtps, tls=context)
+        s.cmd("EHLO idle.example")
+        clients.append(s)
+    grown = settled(box) - before
+    for s in clients:
+        s.close()
+    print(f"{count} idle TLS connections: {grown / count:.2f} KiB each")
+    assert grown / count <= 40
+
+
+LINE = b"A line of a large message, seventy-odd bytes of ordinary text, no more.\r\n"
+BLOCK = LINE * 900  # about 64 KiB
+
+
+def send_big(port, size, outcome):
+    s = Smtp(port)
+    s.cmd("EHLO big.example")
+    s.cmd("MAIL FROM:<a@example.com>")
+    s.cmd("RCPT TO:<b@example.com>")
+    s.cmd("DATA")
+    s.sock.settimeout(300)
+    s.send(b"Subject: big\r\n\r\n")
+    sent = 0
+    while sent < size:
+        s.send(BLOCK)
+        sent += len(BLOCK)
+    s.send(b".\r\n")
+    outcome.append(s.reply())
+    s.close()
+
+
+def test_big_messages_pass_with_memory_flat(penfold):
+    size = 49 * 1024 * 1024
+    box = penfold()
+    before, outcome, most = settled(box), [], 0
+    one = threading.Thread(target=send_big, args=(box.smtp, size, outcome))
+    one.start()
+    while one.is_alive():
+        most = max(most, pss_kib(box))
+        one.join(0.05)
+    assert outcome[0].startswith("250") and most - before < 24 * 1024
+    several = 100 if SOAK else 20
+    outcome.clear()
+    threads = [threading.Thread(target=send_big, args=(box.smtp, size, outcome)) for _ in range(several)]
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        most = max(most, pss_kib(box))
+        threads[0].join(0.2) if threads[0].is_alive() else next((t for t in threads if t.is_alive()), threads[0]).join(0.2)
+    print(f"{several} messages of 49 MiB at once: {(most - before) / 1024:.1f} MiB more than idle")
+    assert [o[:3] for o in outcome] == ["250"] * several
+    assert most - before < 160 * 1024
