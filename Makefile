@@ -14,6 +14,9 @@ VERSION := 0.1.0
 SAN ?=
 BUILD := build$(if $(SAN),-san)
 CC := gcc
+# One short line for each step; `make V=1` shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-5s %s\n' $(1) $(2))
 FUZZ_SECONDS ?= 30
 JOBS := $(shell nproc)
 
@@ -29,6 +32,7 @@ LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=addre
 LIB_event   := -levent_core
 LIB_evhttp  := -levent_core -levent_extra
 LIB_tls     := -lssl -lcrypto
+LIB_crypto  := -lcrypto
 LIB_sqlite  := -lsqlite3
 LIB_gsasl   := -lgsasl
 LIB_icu     := -licuuc -licudata
@@ -48,7 +52,7 @@ USE_supervisor := sys conf obs frame base + event tls seccomp
 USE_smtpd      := sys smtp mailauth conf obs frame base + event tls gsasl seccomp
 USE_store      := store sys smtp conf obs frame base + event sqlite seccomp
 USE_httpd      := web sys smtp conf obs frame base + evhttp event wslay json zlib seccomp
-USE_content    := sys mime smtp conf obs frame base + event xml icu json seccomp
+USE_content    := sys mime smtp conf obs frame base + event crypto xml icu seccomp
 USE_penfold    := store sys smtp mailauth mime conf obs frame base + event tls gsasl curl json sqlite seccomp icu
 USE_test       := web store sys smtp mailauth mime conf obs frame base + evhttp event tls gsasl curl json sqlite wslay zlib seccomp icu xml
 
@@ -64,47 +68,56 @@ SRC_role := $(filter-out $(ROLE_MAINS),$(call not_tests,$(wildcard src/role/*.c)
 SRC_cli  := $(call not_tests,$(wildcard src/cli/*.c))
 $(foreach m,$(MODULES),$(eval SRC_$(m) := $(call not_tests,$(wildcard src/$(m)/*.c))))
 
-all: deps-build $(BUILD)/penfold $(ROLES:%=$(BUILD)/libexec/penfold/%)
+# Packages first, then a make of its own: it finds what was just installed, and uses all cores.
+sub = @$(MAKE) --no-print-directory -j$(JOBS)
+all: deps-build
+	$(sub) programs
+programs: $(BUILD)/penfold $(ROLES:%=$(BUILD)/libexec/penfold/%)
 
-.PHONY: all deps-build run test lint fuzz bench soak fmt install clean unit man
+.PHONY: all programs tests deps-build deps-test deps-run run test lint fuzz bench soak fmt install clean unit
 deps-build:
 	@tools/deps install build
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 define archive
 $(BUILD)/lib/$(1).a: $(call objects,$(SRC_$(1))) $(if $(filter web,$(1)),$(BUILD)/obj/gen/assets.o)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach m,$(MODULES) role,$(eval $(call archive,$(m))))
 
 define role
 $(BUILD)/libexec/penfold/$(1): $(BUILD)/obj/role/$(1).o $(call archives,$(1))
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(1)) -Wl,--end-group $(call LIBS,$(1)) -lpthread
+	$$(call say,LINK,$$@)
+	$$(Q)$(CC) $(LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(1)) -Wl,--end-group $(call LIBS,$(1)) -lpthread
 endef
 $(foreach r,$(ROLES),$(eval $(call role,$(r))))
 
 $(BUILD)/penfold: $(call objects,$(SRC_cli)) $(call archives,penfold)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(call objects,$(SRC_cli)) -Wl,--start-group $(call archives,penfold) -Wl,--end-group $(call LIBS,penfold) -lpthread
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SRC_cli)) -Wl,--start-group $(call archives,penfold) -Wl,--end-group $(call LIBS,penfold) -lpthread
 
 # The page: TypeScript to one script and one style, compressed, as a C table.
 UI_SOURCES := $(shell find ui -path ui/node_modules -prune -o -type f -print 2>/dev/null)
 ui/node_modules/.stamp: ui/package.json ui/package-lock.json
-	cd ui && npm ci --no-audit --no-fund --silent
+	$(Q)cd ui && npm ci --no-audit --no-fund --silent
 	@touch $@
 $(BUILD)/gen/assets.c: $(UI_SOURCES) ui/node_modules/.stamp tools/embed
 	@mkdir -p $(@D)
-	cd ui && node build.mjs $(abspath $(BUILD))/ui
-	tools/embed $(BUILD)/ui > $@
+	$(call say,PAGE,$@)
+	$(Q)cd ui && node build.mjs $(abspath $(BUILD))/ui
+	$(Q)tools/embed $(BUILD)/ui > $@
 $(BUILD)/obj/gen/assets.o: $(BUILD)/gen/assets.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
 # Tests.  x_test.c beside x.c is a cmocka program; x_fuzz.c a fuzz target whose corpus is replayed here.
 UNIT := $(patsubst src/%_test.c,$(BUILD)/test/%_test,$(wildcard src/*/*_test.c))
@@ -115,32 +128,40 @@ test_link = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call arc
 
 $(BUILD)/test/%_test: $(BUILD)/obj/%_test.o $(call archives,test)
 	@mkdir -p $(@D)
-	$(test_link) -lcmocka
+	$(call say,LINK,$@)
+	$(Q)$(test_link) -lcmocka
 $(BUILD)/fuzz/%_fuzz: $(BUILD)/obj/%_fuzz.o $(BUILD)/obj/fuzz_replay.o $(call archives,test)
 	@mkdir -p $(@D)
-	$(test_link)
+	$(call say,LINK,$@)
+	$(Q)$(test_link)
 $(BUILD)/obj/fuzz_replay.o: tests/fuzz_replay.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 .SECONDARY:
 
+tests: programs $(UNIT) $(REPLAY)
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
 
 deps-test:
 	@tools/deps install build run test
-test: deps-test all $(UNIT) $(REPLAY)
+test: deps-test
+	$(sub) tests
 	@BUILD=$(BUILD) tools/run-tests
-soak: deps-test all $(UNIT) $(REPLAY)
+soak: deps-test
+	$(sub) tests
 	@BUILD=$(BUILD) SOAK=1 tools/run-tests
 
-run: deps-run all
+run: deps-run
+	$(sub) programs
 	@exec $(BUILD)/penfold sandbox
 deps-run:
 	@tools/deps install build run
 
 lint:
 	@tools/deps install build lint
+	$(sub) $(BUILD)/penfold
 	@tools/lint
 
 fmt:
@@ -150,12 +171,14 @@ fuzz:
 	@tools/deps install build fuzz
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz $(FUZZERS)
 
-bench: all $(BUILD)/bench/load
-	@tools/deps install bench
+bench:
+	@tools/deps install build bench
+	$(sub) programs $(BUILD)/bench/load
 	@BUILD=$(BUILD) bench/run
 $(BUILD)/bench/%: bench/%.c $(BUILD)/lib/base.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/lib/base.a $(LIB_tls) -lpthread
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/lib/base.a $(LIB_tls) -lpthread
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/penfold $(DESTDIR)$(PREFIX)/share/man/man1 \

@@ -1,8 +1,13 @@
 /* content_view.h - what httpd can ask content for: one message in (VIEW_BEGIN, its envelope, its bytes), one view out.
  * JSON views hold what the mail and its envelope tell; what the store knows (ID, Read, Created, Size, Tags) is joined
- * by httpd.  Field names and shapes are those of the Mailpit API (docs/api.md). */
+ * by httpd.  Field names and shapes are those of the Mailpit API (docs/api.md); JSON is one object on one line.
+ *
+ * The message is read as a stream and need not be held by anybody.  VIEW_DONE may come before VIEW_END: content needs
+ * no more bytes and has forgotten the tag; frames that still come for it are ignored. */
 #ifndef ROLE_CONTENT_VIEW_H
 #define ROLE_CONTENT_VIEW_H
+
+#include <stdint.h>
 
 enum view_kind {
     VIEW_SUMMARY = 1, /* JSON: MessageID From To Cc Bcc ReplyTo Subject Username Attachments Snippet */
@@ -14,5 +19,10 @@ enum view_kind {
     VIEW_STRUCTURE,   /* JSON: the tree of MIME parts with offsets, types, encodings, sizes and faults */
     VIEW_KIND_COUNT
 };
+
+/* The first so many bytes of the message are enough for this view.  (A summary counts attachments: it needs all.) */
+static inline uint64_t view_bytes(enum view_kind kind) {
+    return kind == VIEW_HEADERS ? 257 * 1024 : UINT64_MAX;
+}
 
 #endif

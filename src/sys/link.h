@@ -3,7 +3,8 @@
  * Credits: a side sends at most LINK_WINDOW bytes that the other has not consumed; more waits in the link's queue
  * (link_queued), where the role feels it and slows down whoever feeds it.  A frame counts as consumed when on_frame
  * returns, unless the link is paused.  A malformed frame, or one of the wrong direction, closes the link with a log
- * event, never the process. */
+ * event, never the process.  Descriptors ride only on LISTENER, PEER and LOG_FD (always exactly one), and only from
+ * the supervisor. */
 #ifndef SYS_LINK_H
 #define SYS_LINK_H
 
@@ -36,7 +37,8 @@ void link_send_fd(struct link *l, const struct frame *f,
 size_t link_queued(const struct link *l); /* bytes not yet taken by the system or without credit */
 void link_pause(struct link *l);          /* call on_frame no more, leave bytes with the sender */
 void link_resume(struct link *l);
-enum err link_flush(struct link *l, unsigned timeout_ms) MUST_CHECK; /* blocking; for shutdown */
-void link_close(struct link *l);                                     /* by our side: on_close is not called */
+/* Blocking; for shutdown.  Calls nothing; within on_frame the frame's strs are gone afterwards. */
+enum err link_flush(struct link *l, unsigned timeout_ms) MUST_CHECK;
+void link_close(struct link *l); /* by our side: on_close is not called */
 
 #endif

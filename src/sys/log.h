@@ -23,10 +23,11 @@ struct log_field {
 #define LOG_WHY(w) ((struct log_field){"why", str_of((w)->text), 0, false})
 #define LOG_END ((struct log_field){0})
 
-void log_event(enum event_id e, ...); /* struct log_field values, ended by LOG_END */
+void log_event(enum event_id e, ...); /* safe from any thread; struct log_field values, ended by LOG_END */
 uint64_t log_count(enum event_id e);  /* since start, this process */
 
 enum log_format { LOG_TEXT, LOG_JSON, LOG_JOURNAL /* text with <n> level prefix, no time: systemd adds it */ };
+enum { LOG_NO_INSTANCE = 0xffffffff }; /* there is only one of its kind: no [0] */
 void log_setup(const char *role, uint32_t instance, enum log_format format, enum event_level level);
 
 #endif

@@ -2,12 +2,14 @@
  * sandbox, counters, orderly end.  A role is an executable whose main() is
  *     int main(void) { return role_main(&smtpd_role); }
  * Order of calls: secret/listener/peer as they come, then configure once GO arrives; after the first successful
- * configure the sandbox is closed and READY is sent.  On reload the same again: configure takes over what has changed
- * without dropping a session. */
+ * configure the sandbox is closed (sys/sandbox.h: afterwards no socket, no file; threads start in configure) and READY
+ * is sent.  A role whose supervisor is gone gets stop() too.  On reload the same again: configure takes over what has
+ * changed without dropping a session. */
 #ifndef SYS_ROLE_H
 #define SYS_ROLE_H
 
 #include "conf/conf.h"
+#include "sys/clock.h"
 #include "sys/link.h"
 
 struct role_ops {
@@ -26,15 +28,11 @@ struct role_ops {
 int role_main(const struct role_ops *ops);
 
 struct event_base *role_base(void);
-uint32_t role_instance(void); /* 0, 1, ... among those of its kind */
+uint32_t role_instance(void); /* 0, 1, ... among those of its kind; known from GO on */
+str role_run_id(void);        /* of this run of the supervisor; known from GO on */
 void role_exit(int status);   /* leave the loop; role_main returns */
-/* Tell a person, through the supervisor, why this role cannot go on (the supervisor ends everything), and exit. */
-void role_fatal(enum err e, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Wall clock and monotonic clock of this turn of the loop. */
-uint64_t clock_wall_us(void);
-uint64_t clock_mono_ms(void);
-/* Random bytes for ids and seeds; buffered getrandom(2). */
-void random_bytes(void *p, size_t n);
+/* Tell a person, through the supervisor, why this role cannot go on (the supervisor ends everything), and exit at
+ * once, without returning.  From the thread of the loop only. */
+_Noreturn void role_fatal(enum err e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,0 +1,24 @@
+/* cli.h - the subcommands of penfold: a function and a page each, in the table of main.c.
+ * argv[0] is the subcommand's name; the result is the exit status (sysexits.h). */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "cli/cli_options.h"
+
+int cmd_sandbox(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_conf(int argc, char **argv);
+int cmd_store(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_show(int argc, char **argv);
+int cmd_send(int argc, char **argv);
+
+extern const struct cli_page cli_sandbox_page;
+extern const struct cli_page cli_serve_page;
+extern const struct cli_page cli_conf_page;
+extern const struct cli_page cli_store_page;
+extern const struct cli_page cli_list_page;
+extern const struct cli_page cli_show_page;
+extern const struct cli_page cli_send_page;
+
+#endif

@@ -1,0 +1,202 @@
+#include "cli/cli_http.h"
+
+#include <curl/curl.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include "base/code.h"
+
+enum {
+    CONNECT_SECONDS = 5,
+    STALL_SECONDS = 60,
+    ERROR_TEXT_MAX = 500,
+    COLUMNS_MIN = 40,
+    COLUMNS_MAX = 500,
+};
+
+struct fetch {
+    const struct cli_args *args;
+    CURL *curl;
+    struct buf *out; /* or */
+    FILE *to;
+    struct buf said; /* the body of an answer that is not 200 */
+    bool write_failed;
+};
+
+static size_t on_data(char *p, size_t size, size_t n, void *arg) {
+    struct fetch *f = arg;
+    long status = 0;
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    n *= size;
+    if (status != 200) {
+        buf_add(&f->said, str_n(p, n < ERROR_TEXT_MAX ? n : ERROR_TEXT_MAX));
+        return n;
+    }
+    if (f->out)
+        buf_add(f->out, str_n(p, n));
+    else if (fwrite(p, 1, n, f->to) != n)
+        f->write_failed = true;
+    return (f->out && f->out->full) || f->write_failed ? 0 : n;
+}
+
+static const char *base_url(const struct cli_args *args) {
+    return cli_text(args, "url");
+}
+
+/* What curl says, as a sentence that helps. */
+static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail) {
+    const struct cli_page *page = f->args->page;
+    const char *url = base_url(f->args);
+    if (f->write_failed)
+        return cli_error(page, EX_IOERR, "the output could not be written");
+    switch (code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL: return cli_usage_error(page, "\"%s\" is not an http or https address", url);
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return cli_error(page, EX_UNAVAILABLE,
+                         "no Penfold answers at %s: start one with `penfold sandbox`, or name another with --url", url);
+    case CURLE_OPERATION_TIMEDOUT: return cli_error(page, EX_TEMPFAIL, "%s did not answer in time", url);
+    case CURLE_WRITE_ERROR: return cli_error(page, EX_UNAVAILABLE, "the answer of %s is too large", url);
+    default: return cli_error(page, EX_TEMPFAIL, "%s: %s", url, *detail ? detail : curl_easy_strerror(code));
+    }
+}
+
+static int refused(const struct fetch *f, long status, const char *missing) {
+    struct buf said = BUF(4 * ERROR_TEXT_MAX);
+    str first = str_trim(buf_str(&f->said));
+    escape_print(str_head(first, str_find(first, '\n')), &said);
+    int exit_status = status >= 500 ? EX_TEMPFAIL : EX_UNAVAILABLE;
+    if (status == 404 && missing)
+        cli_error(f->args->page, exit_status, "%s", missing);
+    else
+        cli_error(f->args->page, exit_status, "%s answered %ld: %s", base_url(f->args), status, buf_cstr(&said));
+    buf_free(&said);
+    return exit_status;
+}
+
+static void set_options(struct fetch *f, const char *url, char *detail) {
+    CURL *c = f->curl;
+    curl_easy_setopt(c, CURLOPT_URL, url);
+    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1,[::1]"); /* a proxy does not know our loopback */
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALL_SECONDS);
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_USERAGENT, "penfold/" PENFOLD_VERSION);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
+}
+
+static int fetch(struct fetch *f, const char *path, const char *missing) {
+    char detail[CURL_ERROR_SIZE] = "";
+    long status = 0;
+    str base = str_of(base_url(f->args));
+    while (str_ends(base, S("/")))
+        base = str_head(base, base.n - 1);
+    struct buf url = BUF(8192);
+    buf_printf(&url, "%.*s%s", STR_ARG(base), path);
+    f->curl = curl_easy_init();
+    if (!f->curl)
+        return cli_error(f->args->page, EX_OSERR, "out of memory");
+    f->said = BUF(ERROR_TEXT_MAX);
+    set_options(f, buf_cstr(&url), detail);
+    CURLcode code = str_istarts(base, S("http://")) || str_istarts(base, S("https://")) ? curl_easy_perform(f->curl)
+                                                                                        : CURLE_UNSUPPORTED_PROTOCOL;
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    int result = EX_OK;
+    if (code != CURLE_OK)
+        result = fetch_failed(f, code, detail);
+    else if (status != 200)
+        result = refused(f, status, missing);
+    curl_easy_cleanup(f->curl);
+    buf_free(&url);
+    buf_free(&f->said);
+    return result;
+}
+
+int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) {
+    struct fetch f = {.args = args, .out = out};
+    return fetch(&f, path, missing);
+}
+
+int cli_http_copy(const struct cli_args *args, const char *path, const char *missing, FILE *to) {
+    struct fetch f = {.args = args, .to = to};
+    int status = fetch(&f, path, missing);
+    if (fflush(to) != 0 && status == EX_OK)
+        return cli_error(args->page, EX_IOERR, "the output could not be written");
+    return status;
+}
+
+/* ---- for a terminal ---- */
+
+/* Controls (C0, DEL, C1), and the marks that reorder what stands around them, have no business in a table. */
+static bool shows(uint32_t c) {
+    return c >= 32 && (c < 127 || c >= 0xa0) && !(c >= 0x202a && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
+}
+
+void cli_clean(str s, struct buf *out) {
+    while (s.n) {
+        uint32_t c;
+        size_t n = utf8_char(s, &c);
+        bool line_end = n == 1 && (c == '\n' || c == '\t');
+        bool crlf = n == 1 && c == '\r' && s.n > 1 && s.p[1] == '\n';
+        if (n && (line_end || shows(c)))
+            buf_add(out, str_head(s, n));
+        else if (!crlf)
+            buf_char(out, '?');
+        s = str_tail(s, n ? n : 1);
+    }
+}
+
+static unsigned columns_of(uint32_t c) {
+    static bool ready;
+    if (!ready)
+        setlocale(LC_CTYPE, "C.UTF-8");
+    ready = true;
+    int n = wcwidth((wchar_t)c);
+    return n < 0 ? 1 : (unsigned)n;
+}
+
+unsigned cli_cell(str s, unsigned width, struct buf *out) {
+    unsigned used = 0;
+    size_t fits = out->n; /* where to cut for the ellipsis */
+    unsigned fits_used = 0;
+    while (s.n) {
+        uint32_t c;
+        size_t n = utf8_char(s, &c);
+        bool good = n && shows(c);
+        unsigned columns = good ? columns_of(c) : 1;
+        if (width && used + columns > width) {
+            buf_shrink(out, fits);
+            buf_add(out, S("\u2026"));
+            return fits_used + 1;
+        }
+        buf_add(out, good ? str_head(s, n) : S("?"));
+        used += columns;
+        if (used < width) {
+            fits = out->n;
+            fits_used = used;
+        }
+        s = str_tail(s, n ? n : 1);
+    }
+    return used;
+}
+
+unsigned cli_columns(void) {
+    struct winsize w;
+    uint64_t told;
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    const char *columns = getenv("COLUMNS");
+    unsigned n = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+    if (columns && str_u64(str_of(columns), &told) && told <= COLUMNS_MAX)
+        n = (unsigned)told;
+    return n < COLUMNS_MIN ? COLUMNS_MIN : n;
+}

@@ -1,0 +1,31 @@
+/* cli_http.h - asking a running Penfold over HTTP, for the subcommands that look at mail.
+ * Every failure is told on stderr in one sentence; the result is the exit status: 64 the address makes no sense,
+ * 69 nothing answers there or there is no such message, 75 it may work later. */
+#ifndef CLI_CLI_HTTP_H
+#define CLI_CLI_HTTP_H
+
+#include <stdio.h>
+
+#include "cli/cli_options.h"
+
+#define CLI_HTTP_URL_OPTION                                                                                            \
+    {                                                                                                                  \
+        .name = "url", .value = "URL", .fallback = "http://127.0.0.1:8025", .variable = "PENFOLD_URL",                 \
+        .sentence = "Where the running Penfold answers."                                                               \
+    }
+
+enum { CLI_HTTP_ANSWER_MAX = 512 * 1024 * 1024 };
+
+/* The answer to GET url + path, in out.  missing: what to say on 404. */
+int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) MUST_CHECK;
+/* The same, written to a file as it comes; nothing is written unless the status is 200. */
+int cli_http_copy(const struct cli_args *args, const char *path, const char *missing, FILE *to) MUST_CHECK;
+
+/* For a terminal: text with its line ends and tabs; every other control, and bytes that are not UTF-8, as '?'. */
+void cli_clean(str s, struct buf *out);
+/* One line of at most `width` columns (0: any), cut with an ellipsis; returns the columns it takes. */
+unsigned cli_cell(str s, unsigned width, struct buf *out);
+/* Columns of the terminal that stdout is; 0 when it is none. */
+unsigned cli_columns(void);
+
+#endif

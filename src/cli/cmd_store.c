@@ -1,0 +1,100 @@
+/* cmd_store.c - penfold store: looks after a data directory that no instance is using. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/cli_conf.h"
+#include "store/store_check.h"
+
+static const struct cli_option options[] = {
+    {.name = "data",
+     .value = "DIR",
+     .variable = "PENFOLD_DATA",
+     .sentence = "The data directory. Without it that of --config, else $XDG_STATE_HOME/penfold or "
+                 "~/.local/state/penfold."},
+    {.name = "config",
+     .letter = 'c',
+     .value = "FILE",
+     .variable = "PENFOLD_CONFIG",
+     .sentence = "The configuration that the directory was written under."},
+    {.name = "quiet", .letter = 'q', .sentence = "Print faults only."},
+};
+
+const struct cli_page cli_store_page = {
+    .name = "store",
+    .operands = "check",
+    .operands_min = 1,
+    .operands_max = 1,
+    .sentence = "Verify every checksum, reference and counter of a data directory.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+};
+
+static void report(void *arg, bool fault, const char *line) {
+    const struct cli_args *args = arg;
+    if (fault || !cli_flag(args, "quiet"))
+        fprintf(fault ? stderr : stdout, "%s%s\n", fault ? "fault: " : "", line);
+}
+
+static int status_of(enum err e) {
+    switch (e) {
+    case ERR_EXISTS: return EX_TEMPFAIL;
+    case ERR_NOT_FOUND: return EX_NOINPUT;
+    case ERR_VERSION: return EX_DATAERR;
+    case ERR_DENIED: return EX_NOPERM;
+    default: return EX_IOERR;
+    }
+}
+
+static int check(const struct cli_args *args, const char *data, uint64_t segment_size) {
+    struct store_check_result result = {0};
+    struct why w;
+    enum err e = store_check(data, segment_size, report, (void *)args, &result, &w);
+    if (e)
+        return cli_error(args->page, status_of(e), "%s", w.text);
+    if (result.faults || !cli_flag(args, "quiet"))
+        printf("%s: %llu messages, %llu records, %llu big files, %llu faults\n", data,
+               (unsigned long long)result.messages, (unsigned long long)result.records,
+               (unsigned long long)result.big_files, (unsigned long long)result.faults);
+    return result.faults ? EX_DATAERR : EX_OK;
+}
+
+/* The directory: as told, else the file's, else a sandbox's. */
+static const char *data_of(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]) {
+    if (cli_text(args, "data"))
+        return cli_text(args, "data");
+    if (cli_text(args, "config"))
+        return c->data.p;
+    cli_conf_state_home(home, PATH_MAX);
+    return home;
+}
+
+static int with_conf(const struct cli_args *args, struct conf *c, struct buf *text, struct conf_errors *errors) {
+    const char *file = cli_text(args, "config");
+    char home[PATH_MAX];
+    struct why w;
+    if (strcmp(args->operands[0], "check") != 0)
+        return cli_usage_error(args->page, "\"%s\" is not check", args->operands[0]);
+    if (file && cli_conf_load(file, text, &w) != OK)
+        return cli_error(args->page, EX_NOINPUT, "%s", w.text);
+    if (file && conf_read(buf_str(text), file, c, errors) != OK)
+        return cli_conf_complain(errors, EX_CONFIG);
+    return check(args, data_of(args, c, home), c->journal_segment_size);
+}
+
+int cmd_store(int argc, char **argv) {
+    struct cli_args args;
+    struct conf c;
+    struct conf_errors errors = {0};
+    struct buf text = {0};
+    int status = cli_parse(&cli_store_page, argc, argv, &args);
+    conf_defaults(&c);
+    if (status == CLI_GO_ON)
+        status = with_conf(&args, &c, &text, &errors);
+    buf_free(&text);
+    conf_errors_free(&errors);
+    conf_free(&c);
+    cli_args_free(&args);
+    return status;
+}

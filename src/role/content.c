@@ -1,0 +1,221 @@
+/* content - what needs charsets and HTML: the host of content_core.  One link per httpd; views are told apart by tag.
+ */
+#include <event2/event.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/list.h"
+#include "role/content_core.h"
+#include "sys/log.h"
+#include "sys/role.h"
+
+enum { VIEWS_MAX = 256, IDLE_MS = 2000 };
+
+struct reader;
+
+/* A view in the making. */
+struct job {
+    struct list node;
+    struct reader *reader;
+    uint32_t tag;
+    bool head_sent;
+    struct content *view;
+};
+
+struct reader {
+    struct link *link;
+    struct list jobs;
+    unsigned job_count;
+    bool paused;
+};
+
+static struct {
+    struct event *idle; /* armed by work: gives memory back when it fires */
+    unsigned job_count;
+    bool draining;
+} host;
+
+static void job_end(struct job *j) {
+    list_remove(&j->node);
+    j->reader->job_count--;
+    host.job_count--;
+    content_free(j->view);
+    free(j);
+    const struct timeval soon = {IDLE_MS / 1000, 0};
+    if (host.idle)
+        evtimer_add(host.idle, &soon);
+    if (host.draining && host.job_count == 0)
+        role_exit(EX_OK);
+}
+
+/* A big mail leaves big holes in the heap. */
+static void on_idle(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what, (void)arg;
+    if (host.job_count == 0)
+        malloc_trim(0);
+}
+
+static struct job *find_job(struct reader *r, uint32_t tag) {
+    LIST_EACH(&r->jobs, node) {
+        struct job *j = LIST_ENTRY(node, struct job, node);
+        if (j->tag == tag)
+            return j;
+    }
+    return NULL;
+}
+
+static void send_done(struct reader *r, uint32_t tag, enum err e, const char *text) {
+    struct frame f = {.type = FRAME_VIEW_DONE, .view_done = {tag, (uint8_t)e, str_of(text)}};
+    link_send(r->link, &f);
+}
+
+static void send_head(struct job *j, const struct content_result *result) {
+    struct frame f = {.type = FRAME_VIEW_HEAD,
+                      .view_head = {j->tag, str_of(result->type), result->filename, result->attachments}};
+    link_send(j->reader->link, &f);
+    j->head_sent = true;
+}
+
+/* What the view has produced goes out; the job ends with the view. */
+static void pass_on(struct job *j) {
+    const struct content_result *result = content_result(j->view);
+    bool failed = result->done && result->err != OK;
+    if (result->head && !j->head_sent && !failed)
+        send_head(j, result);
+    if (!failed)
+        FRAME_CHUNKS(content_out(j->view), piece) {
+            struct frame f = {.type = FRAME_VIEW_OUT, .view_out = {j->tag, piece}};
+            link_send(j->reader->link, &f);
+        }
+    content_taken(j->view);
+    /* A slow reader is felt by whoever feeds us: its next bodies wait until it has taken what is queued. */
+    if (!j->reader->paused && link_queued(j->reader->link) > LINK_WINDOW) {
+        j->reader->paused = true;
+        link_pause(j->reader->link);
+    }
+    if (!result->done)
+        return;
+    send_done(j->reader, j->tag, result->err, result->text);
+    job_end(j);
+}
+
+static void begin(struct reader *r, const struct frame_view_begin *f) {
+    struct job *old = find_job(r, f->tag);
+    if (old)
+        job_end(old);
+    if (r->job_count == VIEWS_MAX) {
+        send_done(r, f->tag, ERR_LIMIT, "too many messages are shown at once");
+        return;
+    }
+    struct job *j = calloc(1, sizeof *j);
+    struct content *v = j ? content_new(f->kind, f->argument) : NULL;
+    if (!v) {
+        free(j);
+        send_done(r, f->tag, ERR_UNSUPPORTED, "no such view, or no memory for it");
+        return;
+    }
+    *j = (struct job){.reader = r, .tag = f->tag, .view = v};
+    list_add_tail(&r->jobs, &j->node);
+    r->job_count++;
+    host.job_count++;
+}
+
+static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
+    struct reader *r = arg;
+    struct job *j;
+    (void)l;
+    if (fd >= 0)
+        close(fd);
+    switch (f->type) {
+    case FRAME_VIEW_BEGIN: begin(r, &f->view_begin); return;
+    case FRAME_VIEW_ENVELOPE:
+        if ((j = find_job(r, f->view_envelope.tag)) != NULL) {
+            content_envelope(j->view, f->view_envelope.bytes);
+            pass_on(j);
+        }
+        return;
+    case FRAME_VIEW_BODY:
+        if ((j = find_job(r, f->view_body.tag)) != NULL) {
+            content_body(j->view, f->view_body.bytes);
+            pass_on(j);
+        }
+        return;
+    case FRAME_VIEW_END:
+        if ((j = find_job(r, f->view_end.tag)) != NULL) {
+            content_end(j->view);
+            pass_on(j);
+        }
+        return;
+    case FRAME_VIEW_CANCEL:
+        if ((j = find_job(r, f->view_cancel.tag)) != NULL)
+            job_end(j);
+        return;
+    default: return;
+    }
+}
+
+static void on_drained(void *arg, struct link *l) {
+    struct reader *r = arg;
+    if (!r->paused)
+        return;
+    r->paused = false;
+    link_resume(l);
+}
+
+static void on_close(void *arg, struct link *l) {
+    struct reader *r = arg;
+    (void)l;
+    LIST_EACH_SAFE(&r->jobs, node) {
+        job_end(LIST_ENTRY(node, struct job, node));
+    }
+    free(r);
+}
+
+static void on_peer(enum role peer, uint32_t instance, int fd) {
+    static const struct link_ops ops = {.on_frame = on_frame, .on_close = on_close, .on_drained = on_drained};
+    (void)instance;
+    struct reader *r = peer == ROLE_HTTPD ? calloc(1, sizeof *r) : NULL;
+    if (!r) {
+        close(fd);
+        return;
+    }
+    list_init(&r->jobs);
+    r->link = link_open(role_base(), fd, FRAME_HTTPD_TO_CONTENT, &ops, r);
+    if (!r->link)
+        free(r);
+}
+
+static enum err configure(const struct conf *c, bool first, struct why *w) {
+    (void)c;
+    if (!first)
+        return OK;
+    enum err e = content_prepare();
+    if (e != OK)
+        return why(w, e, "a digest or a charset table that every view needs is missing");
+    host.idle = evtimer_new(role_base(), on_idle, NULL);
+    return host.idle ? OK : why(w, ERR_NOMEM, "no memory");
+}
+
+static void drain(void) {
+    host.draining = true;
+    if (host.job_count == 0)
+        role_exit(EX_OK);
+}
+
+static void stop(void) {
+    role_exit(EX_OK);
+}
+
+static const struct role_ops content_role = {
+    .role = ROLE_CONTENT,
+    .peer = on_peer,
+    .configure = configure,
+    .drain = drain,
+    .stop = stop,
+};
+
+int main(void) {
+    return role_main(&content_role);
+}

@@ -1,0 +1,498 @@
+/* smtpd.c - the host of smtpd_core.h: listeners, connections, TLS, deadlines and the link to the store.
+ * A session (struct client here) is in one of: reading; waiting for the store, for the peer to take output, or for a
+ * deadline, with its connection paused and what it has not eaten in `rest`; in a handshake. */
+#include "role/smtpd_core.h"
+
+#include "sys/conn.h"
+#include "sys/log.h"
+#include "sys/role.h"
+#include "sys/tls.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    AUTH_TEXT_MAX = 16 * 1024 * 1024,
+    EXIT_MS = 100, /* last words are on their way */
+    FLUSH_MS = 2000,
+};
+
+struct client {
+    struct conn *conn;
+    struct smtpd_session *session;
+    struct buf rest;  /* input the session has not eaten */
+    bool ended;       /* the peer sends no more */
+    bool credit;      /* paused until the link to the store has drained */
+    struct list node; /* of smtpd.starved */
+};
+
+struct listener {
+    struct listener *next;
+    struct acceptor *acceptor;
+    int fd;    /* until there is an acceptor */
+    bool kept; /* named by the configuration */
+    char name[CONF_NAME_MAX + 1];
+};
+
+static struct {
+    struct smtpd_core core;
+    struct tls_set *tls;
+    struct link *store;
+    struct listener *listeners;
+    struct list starved; /* clients without credit */
+    struct buf auth;
+    bool has_auth, draining;
+    struct event *exit_timer;
+} smtpd;
+
+static void run_client(struct client *c, str bytes);
+
+/* ---- what the core needs ---- */
+
+static void send_to_store(const struct frame *f) {
+    assert(smtpd.store);
+    link_send(smtpd.store, f);
+}
+
+static void wake(struct smtpd_session *s) {
+    run_client(s->host, STR_NONE);
+}
+
+static bool binding(struct smtpd_session *s, uint8_t bytes[32]) {
+    struct client *c = s->host;
+    return c->conn && conn_is_tls(c->conn) && tls_binding(conn_ssl(c->conn), bytes);
+}
+
+static void log_session(enum event_id event, struct smtpd_session *s, str detail) {
+    const struct envelope *e = &s->smtp.envelope;
+    struct log_field end = LOG_END, more = detail.n ? LOG_STR("detail", detail) : end;
+    log_event(event, LOG_STR("session", e->session), LOG_STR("client", e->client_address),
+              LOG_STR("listener", e->listener), more, LOG_END);
+}
+
+static const struct smtpd_ops core_ops = {
+    .send = send_to_store, .random = random_bytes, .on_wake = wake, .binding = binding, .log = log_session};
+
+/* ---- ending ---- */
+
+static void on_exit_timer(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what, (void)arg;
+    if (smtpd.store && link_flush(smtpd.store, FLUSH_MS) != OK)
+        log_event(EV_LINK_DROPPED, LOG_STR("peer", S("store")), LOG_END);
+    role_exit(0);
+}
+
+static void exit_when_empty(void) {
+    struct timeval soon = {0, EXIT_MS * 1000};
+    if (!smtpd.draining || smtpd.core.session_count || smtpd.exit_timer)
+        return;
+    smtpd.exit_timer = evtimer_new(role_base(), on_exit_timer, NULL);
+    if (!smtpd.exit_timer || event_add(smtpd.exit_timer, &soon) != 0)
+        on_exit_timer(-1, 0, NULL);
+}
+
+static void client_free(struct client *c) {
+    smtpd_session_free(c->session);
+    if (c->credit)
+        list_remove(&c->node);
+    buf_free(&c->rest);
+    free(c);
+    exit_when_empty();
+}
+
+/* ---- one client ---- */
+
+static void flush_output(struct client *c) {
+    struct smtp_server *smtp = &c->session->smtp;
+    if (smtp->out.n && c->conn)
+        conn_write(c->conn, buf_str(&smtp->out));
+    smtp_server_sent(smtp);
+}
+
+/* Keeps what was not eaten.  `left` may be a part of rest itself. */
+static void keep_rest(struct client *c, str left, bool from_rest) {
+    if (from_rest) {
+        buf_drop(&c->rest, c->rest.n - left.n);
+        if (c->rest.n == 0)
+            buf_free(&c->rest);
+        return;
+    }
+    buf_add(&c->rest, left);
+}
+
+static void set_deadline(struct client *c) {
+    uint64_t at = smtpd_session_deadline(c->session), now = clock_mono_ms();
+    conn_deadline(c->conn, at == UINT64_MAX ? 0 : at > now ? at - now : 1);
+}
+
+static void pause_client(struct client *c) {
+    conn_pause(c->conn);
+    set_deadline(c);
+}
+
+static void starve(struct client *c) {
+    c->credit = true;
+    list_add_tail(&smtpd.starved, &c->node);
+    pause_client(c);
+}
+
+static void start_tls(struct client *c) {
+    struct ssl_ctx_st *context = tls_set_context(smtpd.tls, c->session->listener->smtp.listener);
+    if (!context) {
+        smtpd_session_lost(c->session, "there is no certificate");
+        run_client(c, STR_NONE);
+        return;
+    }
+    conn_start_tls(c->conn, context);
+    set_deadline(c);
+}
+
+static void close_client(struct client *c) {
+    struct conn *conn = c->conn;
+    flush_output(c);
+    client_free(c);
+    if (conn)
+        conn_close(conn);
+}
+
+/* More input is wanted. */
+static void read_more(struct client *c) {
+    if (c->ended) {
+        smtpd_session_lost(c->session, "the client closed the connection");
+        run_client(c, STR_NONE);
+        return;
+    }
+    if (smtpd.store && link_queued(smtpd.store) > LINK_WINDOW && c->session->mail) {
+        starve(c);
+        return;
+    }
+    conn_resume(c->conn);
+    set_deadline(c);
+}
+
+/* Few clients write before they have their answer: only those are paused, which saves two system calls a message. */
+static void wait_for_store(struct client *c) {
+    if (c->rest.n)
+        conn_pause(c->conn);
+    set_deadline(c);
+}
+
+static void act(struct client *c, enum smtpd_do what) {
+    if (what != SMTPD_DELAY && what != SMTPD_CLOSE)
+        flush_output(c);
+    switch (what) {
+    case SMTPD_READ: read_more(c); break;
+    case SMTPD_WAIT: wait_for_store(c); break;
+    case SMTPD_DELAY:
+    case SMTPD_FLUSH: pause_client(c); break;
+    case SMTPD_TLS: start_tls(c); break;
+    case SMTPD_CLOSE: close_client(c); break;
+    }
+}
+
+/* Runs the session over what was kept, else over the new bytes: never are there both, for whoever keeps is paused. */
+static void run_client(struct client *c, str bytes) {
+    for (;;) {
+        bool from_rest = c->rest.n > 0;
+        if (from_rest && bytes.n) {
+            buf_add(&c->rest, bytes);
+            bytes = STR_NONE;
+        }
+        str in = from_rest ? buf_str(&c->rest) : bytes;
+        enum smtpd_do what = smtpd_session_run(c->session, &in, clock_mono_ms());
+        bool again = what == SMTPD_FLUSH && c->conn && conn_unsent(c->conn) < CONN_UNSENT_HIGH;
+        keep_rest(c, in, from_rest);
+        if (!again) {
+            act(c, what);
+            return;
+        }
+        flush_output(c);
+        bytes = STR_NONE;
+    }
+}
+
+static void on_read(void *arg, struct conn *conn, str bytes) {
+    (void)conn;
+    run_client(arg, bytes);
+}
+
+static void on_end(void *arg, struct conn *conn) {
+    struct client *c = arg;
+    (void)conn;
+    c->ended = true;
+    if (c->session->smtp.want == SMTP_WANT_INPUT || c->session->smtp.want == SMTP_WANT_STARTTLS) {
+        smtpd_session_lost(c->session, "the client closed the connection");
+        run_client(c, STR_NONE);
+    }
+}
+
+static void on_tls(void *arg, struct conn *conn) {
+    struct client *c = arg;
+    smtpd_session_tls(c->session, str_of(conn_tls_version(conn)), str_of(conn_tls_cipher(conn)),
+                      str_of(conn_tls_name(conn)));
+    run_client(c, STR_NONE);
+}
+
+static void on_drained(void *arg, struct conn *conn) {
+    struct client *c = arg;
+    (void)conn;
+    if (c->session->smtp.want == SMTP_WANT_FLUSH)
+        run_client(c, STR_NONE);
+}
+
+static void on_deadline(void *arg, struct conn *conn) {
+    struct client *c = arg;
+    (void)conn;
+    smtpd_session_expire(c->session, clock_mono_ms());
+    bool due = c->session->smtp.mode == SMTP_MODE_END || c->session->smtp.want == SMTP_WANT_DELAY;
+    if (due)
+        run_client(c, STR_NONE);
+    else
+        set_deadline(c);
+}
+
+static const char *lost_reason(enum err e) {
+    switch (e) {
+    case ERR_TLS: return "TLS failed";
+    case ERR_LIMIT: return "the client does not read its replies";
+    case ERR_IO: return "the connection was lost";
+    default: return "the client closed the connection";
+    }
+}
+
+static void on_close(void *arg, struct conn *conn, enum err e, const char *reason) {
+    struct client *c = arg;
+    (void)conn;
+    if (e == ERR_TLS)
+        log_session(EV_SMTP_TLS_FAILED, c->session, str_of(reason));
+    if (e == ERR_TLS || e == ERR_IO)
+        smtp_server_note(&c->session->smtp, str_of(reason));
+    c->conn = NULL;
+    smtpd_session_lost(c->session, lost_reason(e));
+    str none = STR_NONE;
+    while (smtpd_session_run(c->session, &none, clock_mono_ms()) != SMTPD_CLOSE)
+        ;
+    client_free(c);
+}
+
+static const struct conn_ops conn_ops = {.on_read = on_read,
+                                         .on_end = on_end,
+                                         .on_tls = on_tls,
+                                         .on_drained = on_drained,
+                                         .on_deadline = on_deadline,
+                                         .on_close = on_close};
+
+static struct client *client_new(struct listener *l, int fd) {
+    struct conn_address peer, local;
+    struct client *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    conn_peer_address(fd, &peer);
+    conn_local_address(fd, &local);
+    list_init(&c->node);
+    c->rest = BUF(CONN_READ_SIZE * 2);
+    c->session = smtpd_session_new(&smtpd.core, str_of(l->name), str_of(peer.text), peer.port, str_of(local.text),
+                                   local.port, clock_mono_ms(), clock_wall_us());
+    if (c->session)
+        c->session->host = c;
+    else
+        free(c);
+    return c->session ? c : NULL;
+}
+
+static void on_accept(void *arg, int fd) {
+    struct client *c = client_new(arg, fd);
+    if (!c) {
+        close(fd);
+        return;
+    }
+    c->conn = conn_open(role_base(), fd, &conn_ops, c);
+    if (!c->conn) {
+        smtpd_session_lost(c->session, "no memory");
+        client_free(c);
+        return;
+    }
+    run_client(c, STR_NONE);
+}
+
+/* ---- the store ---- */
+
+static void on_store_frame(void *arg, struct link *l, const struct frame *f, int fd) {
+    (void)arg, (void)l;
+    if (fd >= 0)
+        close(fd);
+    smtpd_core_frame(&smtpd.core, f);
+}
+
+static void on_store_close(void *arg, struct link *l) {
+    (void)arg;
+    if (l != smtpd.store)
+        return;
+    smtpd.store = NULL;
+    smtpd_core_store_down(&smtpd.core);
+}
+
+static void on_store_drained(void *arg, struct link *l) {
+    (void)arg, (void)l;
+    while (!list_empty(&smtpd.starved)) {
+        struct client *c = LIST_ENTRY(list_first(&smtpd.starved), struct client, node);
+        list_remove(&c->node);
+        c->credit = false;
+        conn_resume(c->conn);
+    }
+}
+
+static const struct link_ops store_ops = {
+    .on_frame = on_store_frame, .on_close = on_store_close, .on_drained = on_store_drained};
+
+/* ---- the role ---- */
+
+static void on_secret(str name, str bytes) {
+    if (tls_set_secret(smtpd.tls, name, bytes) || !str_eq(name, S("auth")))
+        return;
+    buf_reset(&smtpd.auth);
+    buf_add(&smtpd.auth, bytes);
+    smtpd.has_auth = true;
+}
+
+static struct listener *listener_named(str name) {
+    for (struct listener *l = smtpd.listeners; l; l = l->next)
+        if (str_eq(str_of(l->name), name))
+            return l;
+    return NULL;
+}
+
+static void listener_end(struct listener *l) {
+    if (l->acceptor)
+        acceptor_close(l->acceptor);
+    if (l->fd >= 0)
+        close(l->fd);
+    l->acceptor = NULL;
+    l->fd = -1;
+}
+
+static void on_listener(str name, int fd) {
+    struct listener *l = listener_named(name);
+    if (!l) {
+        l = calloc(1, sizeof *l);
+        if (!l || name.n > CONF_NAME_MAX) {
+            free(l);
+            close(fd);
+            return;
+        }
+        memcpy(l->name, name.p, name.n);
+        l->fd = -1;
+        l->next = smtpd.listeners;
+        smtpd.listeners = l;
+    }
+    listener_end(l);
+    l->fd = fd;
+}
+
+static void on_peer(enum role peer, uint32_t instance, int fd) {
+    (void)instance;
+    if (peer != ROLE_STORE) {
+        close(fd);
+        return;
+    }
+    if (smtpd.store) {
+        struct link *old = smtpd.store;
+        smtpd.store = NULL;
+        smtpd_core_store_down(&smtpd.core);
+        link_close(old);
+    }
+    smtpd.store = link_open(role_base(), fd, FRAME_STORE_TO_SMTPD, &store_ops, NULL);
+    if (smtpd.store)
+        smtpd_core_store_up(&smtpd.core);
+    on_store_drained(NULL, NULL);
+}
+
+static bool has_tls(str listener) {
+    return tls_set_context(smtpd.tls, listener) != NULL;
+}
+
+/* Sockets that the configuration does not name any more are closed, new ones begin to accept. */
+static enum err take_listeners(const struct conf *c, struct why *w) {
+    for (struct listener *l = smtpd.listeners; l; l = l->next) {
+        l->kept = false;
+        for (size_t i = 0; i < c->listen_count; i++)
+            l->kept = l->kept || str_eq(c->listens[i].name, str_of(l->name));
+        if (!l->kept)
+            listener_end(l);
+        if (l->fd < 0)
+            continue;
+        l->acceptor = acceptor_open(role_base(), l->fd, on_accept, l);
+        l->fd = -1;
+        if (!l->acceptor)
+            return why(w, ERR_NOMEM, "listen %s: no memory", l->name);
+    }
+    return OK;
+}
+
+static unsigned workers_of(const struct conf *c) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return c->workers ? (unsigned)c->workers : cores > 0 ? (unsigned)cores : 1;
+}
+
+static enum err configure(const struct conf *c, bool first, struct why *w) {
+    (void)first;
+    enum err e = tls_set_load(smtpd.tls, w);
+    if (e)
+        return e;
+    str users = smtpd.has_auth && c->auth_file.n ? buf_str(&smtpd.auth) : STR_NONE;
+    if (smtpd.has_auth && c->auth_file.n && !users.p)
+        users = S("");
+    e = smtpd_core_configure(&smtpd.core, c, users, workers_of(c), has_tls, w);
+    return e ? e : take_listeners(c, w);
+}
+
+static void stop_accepting(void) {
+    for (struct listener *l = smtpd.listeners; l; l = l->next)
+        listener_end(l);
+}
+
+static void drain(void) {
+    smtpd.draining = true;
+    stop_accepting();
+    smtpd_core_drain(&smtpd.core, clock_mono_ms());
+    LIST_EACH(&smtpd.core.sessions, node) {
+        struct client *c = LIST_ENTRY(node, struct smtpd_session, node)->host;
+        set_deadline(c);
+    }
+    exit_when_empty();
+}
+
+/* Who waits for the store's answer to a complete message gets it; everybody else is told to come back. */
+static void stop(void) {
+    drain();
+    LIST_EACH_SAFE(&smtpd.core.sessions, node) {
+        struct smtpd_session *s = LIST_ENTRY(node, struct smtpd_session, node);
+        if (s->waits)
+            continue;
+        smtp_server_refuse(&s->smtp, SMTP_R_SHUTDOWN, "shutdown");
+        run_client(s->host, STR_NONE);
+    }
+}
+
+static const struct role_ops smtpd_role = {.role = ROLE_SMTPD,
+                                           .secret = on_secret,
+                                           .listener = on_listener,
+                                           .peer = on_peer,
+                                           .configure = configure,
+                                           .drain = drain,
+                                           .stop = stop};
+
+static bool prepare(void) {
+    smtpd.tls = tls_set_new();
+    smtpd.auth = BUF(AUTH_TEXT_MAX);
+    list_init(&smtpd.starved);
+    smtpd_core_init(&smtpd.core, &core_ops);
+    return smtpd.tls != NULL;
+}
+
+int main(void) {
+    return prepare() ? role_main(&smtpd_role) : 71; /* EX_OSERR */
+}

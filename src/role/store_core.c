@@ -1,0 +1,397 @@
+#include "role/store_core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "sys/clock.h"
+#include "sys/link.h"
+
+enum {
+    INFO_MAX = 64 * 1024,
+    TRANSCRIPT_MAX = 16 * 1024 * 1024, /* the configuration's limit is smtpd's to keep; this one is ours */
+    NEWS_QUEUE_MAX = 4 * 1024 * 1024,  /* a subscriber further behind gets one "read it again" instead */
+};
+
+struct store_core {
+    struct store_core_ops ops;
+    void *arg;
+    struct store *store;
+    struct list links;
+    bool holding;
+    enum err state;
+    struct why state_text;
+};
+
+struct core_link {
+    struct list node;
+    struct store_core *core;
+    void *peer;
+    bool brings_mail, subscribed, missed;
+    struct map mails, sessions;
+    struct list asks;
+};
+
+struct core_mail {
+    uint64_t number;
+    struct core_link *link;
+    struct store_mail *mail;
+    bool committed;
+};
+
+struct core_session {
+    uint64_t number, started_ms;
+    char id[ID_SIZE];
+    struct buf info, transcript;
+};
+
+struct core_ask {
+    struct list node;
+    struct core_link *link;
+    struct request *request;
+    bool parked; /* ours until the link has room */
+};
+
+/* ---- mails ---- */
+
+static struct core_mail *mail_of(struct core_link *l, uint64_t number) {
+    struct core_mail *m = map_get(&l->mails, number);
+    return m && !m->committed ? m : NULL;
+}
+
+static bool mail_begin(struct core_link *l, const struct frame_mail_begin *f) {
+    if (map_get(&l->mails, f->mail))
+        return false;
+    struct core_mail *m = calloc(1, sizeof(*m));
+    if (!m)
+        return false;
+    m->number = f->mail;
+    m->link = l;
+    m->mail = store_mail_begin(l->core->store, m, f->id, f->size_hint);
+    if (m->mail && map_put(&l->mails, f->mail, m))
+        return true;
+    if (m->mail)
+        store_mail_abort(m->mail);
+    free(m);
+    return false;
+}
+
+static bool mail_piece(struct core_link *l, uint64_t number, str bytes, void (*add)(struct store_mail *m, str bytes)) {
+    struct core_mail *m = mail_of(l, number);
+    if (m)
+        add(m->mail, bytes);
+    return m != NULL;
+}
+
+static bool mail_commit(struct core_link *l, uint64_t number) {
+    struct core_mail *m = mail_of(l, number);
+    if (!m)
+        return false;
+    m->committed = true;
+    store_mail_commit(m->mail); /* may answer at once */
+    return true;
+}
+
+/* Too late an abort is no fault: the peer's client went while the store was syncing. */
+static bool mail_abort(struct core_link *l, uint64_t number) {
+    struct core_mail *m = mail_of(l, number);
+    if (!m)
+        return true;
+    store_mail_abort(m->mail);
+    (void)map_remove(&l->mails, number);
+    free(m);
+    return true;
+}
+
+static void on_mail_done(void *arg, void *owner, enum err e, const char *text) {
+    struct core_mail *m = owner;
+    (void)arg;
+    if (!m)
+        return;
+    struct core_link *l = m->link;
+    struct frame f = {.type = FRAME_MAIL_DONE, .mail_done = {m->number, (uint8_t)e, str_of(e ? text : "")}};
+    l->core->ops.send(l->peer, &f);
+    (void)map_remove(&l->mails, m->number);
+    free(m);
+}
+
+/* ---- sessions ---- */
+
+static bool session_begin(struct core_link *l, const struct frame_session_begin *f) {
+    if (map_get(&l->sessions, f->session) || f->id.n != ID_SIZE)
+        return false;
+    struct core_session *s = calloc(1, sizeof(*s));
+    if (!s)
+        return false;
+    s->number = f->session;
+    s->started_ms = clock_wall_us() / 1000;
+    memcpy(s->id, f->id.p, ID_SIZE);
+    s->info = BUF(INFO_MAX);
+    s->transcript = BUF(TRANSCRIPT_MAX);
+    if (map_put(&l->sessions, f->session, s))
+        return true;
+    free(s);
+    return false;
+}
+
+static void session_free(struct core_session *s) {
+    buf_free(&s->info);
+    buf_free(&s->transcript);
+    free(s);
+}
+
+static void session_store(struct core_link *l, struct core_session *s, uint64_t ended_ms, uint32_t messages, str reason) {
+    struct db_session d = {.id = str_n(s->id, ID_SIZE),
+                           .reason = reason,
+                           .info = buf_str(&s->info),
+                           .transcript = buf_str(&s->transcript),
+                           .started_ms = s->started_ms,
+                           .ended_ms = ended_ms,
+                           .messages = messages};
+    store_session(l->core->store, &d);
+}
+
+static bool session_end(struct core_link *l, const struct frame_session_end *f) {
+    struct core_session *s = map_remove(&l->sessions, f->session);
+    if (!s)
+        return false;
+    session_store(l, s, f->ended_ms, f->messages, f->reason);
+    session_free(s);
+    return true;
+}
+
+static bool session_piece(struct core_link *l, uint64_t number, str bytes, size_t which) {
+    struct core_session *s = map_get(&l->sessions, number);
+    if (s)
+        buf_add((struct buf *)((char *)s + which), bytes);
+    return s != NULL;
+}
+
+/* ---- requests ---- */
+
+static void ask_end(struct core_ask *a) {
+    list_remove(&a->node);
+    free(a);
+}
+
+static bool ask(struct core_link *l, const struct frame *f) {
+    struct core_ask *a = calloc(1, sizeof(*a));
+    if (!a)
+        return false;
+    a->link = l;
+    a->request = request_new(f, a);
+    if (!a->request) {
+        free(a);
+        return false;
+    }
+    list_add_tail(&l->asks, &a->node);
+    store_request(l->core->store, a->request); /* may answer at once */
+    return true;
+}
+
+static void on_answer(void *arg, struct request *r) {
+    struct core_ask *a = r->owner;
+    struct core_link *l = a->link;
+    (void)arg;
+    struct frame f;
+    for (str frames = buf_str(&r->out); frames.n && frame_take(&frames, &f) == OK;)
+        l->core->ops.send(l->peer, &f);
+    if (r->done)
+        ask_end(a);
+    else if (l->core->ops.queued(l->peer) > LINK_WINDOW)
+        a->parked = true;
+    else
+        store_request_more(l->core->store, r);
+}
+
+static void ask_cancel(struct core_ask *a) {
+    if (a->parked)
+        request_free(a->request);
+    else
+        a->request->owner = NULL; /* the store ends it */
+    ask_end(a);
+}
+
+static bool cancel(struct core_link *l, uint32_t tag) {
+    LIST_EACH_SAFE(&l->asks, node) {
+        struct core_ask *a = LIST_ENTRY(node, struct core_ask, node);
+        if (a->request->tag == tag)
+            ask_cancel(a);
+    }
+    return true;
+}
+
+static bool summary(struct core_link *l, const struct frame_summary_put *f) {
+    store_summary(l->core->store, f->id, f->attachments, f->json);
+    return true;
+}
+
+/* ---- news ---- */
+
+static bool subscribe(struct core_link *l, bool on) {
+    l->subscribed = on;
+    return true;
+}
+
+static void on_changed(void *arg, const struct frame *f) {
+    struct store_core *c = arg;
+    LIST_EACH(&c->links, node) {
+        struct core_link *l = LIST_ENTRY(node, struct core_link, node);
+        if (!l->subscribed)
+            continue;
+        l->missed |= c->ops.queued(l->peer) > NEWS_QUEUE_MAX;
+        if (!l->missed)
+            c->ops.send(l->peer, f);
+    }
+}
+
+static void send_state(struct core_link *l) {
+    struct store_core *c = l->core;
+    struct frame f = {.type = FRAME_STORE_STATE, .store_state = {(uint8_t)c->state, str_of(c->state_text.text)}};
+    c->ops.send(l->peer, &f);
+}
+
+static void on_state(void *arg, enum err e, const char *text) {
+    struct store_core *c = arg;
+    c->state = why(&c->state_text, e, "%s", text);
+    LIST_EACH(&c->links, node) {
+        struct core_link *l = LIST_ENTRY(node, struct core_link, node);
+        if (l->brings_mail)
+            send_state(l);
+    }
+}
+
+static void on_hold(void *arg, bool on) {
+    struct store_core *c = arg;
+    c->holding = on;
+    LIST_EACH(&c->links, node) {
+        struct core_link *l = LIST_ENTRY(node, struct core_link, node);
+        if (l->brings_mail)
+            c->ops.pause(l->peer, on);
+    }
+}
+
+static void on_soon(void *arg) {
+    struct store_core *c = arg;
+    c->ops.soon(c->arg);
+}
+
+const struct store_ops *store_core_store_ops(void) {
+    static const struct store_ops ops = {.mail_done = on_mail_done,
+                                         .state = on_state,
+                                         .hold = on_hold,
+                                         .answer = on_answer,
+                                         .changed = on_changed,
+                                         .soon = on_soon};
+    return &ops;
+}
+
+/* ---- links ---- */
+
+struct store_core *store_core_new(const struct store_core_ops *ops, void *arg) {
+    struct store_core *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->ops = *ops;
+    c->arg = arg;
+    list_init(&c->links);
+    return c;
+}
+
+void store_core_free(struct store_core *c) {
+    assert(list_empty(&c->links));
+    free(c);
+}
+
+void store_core_attach(struct store_core *c, struct store *s) {
+    c->store = s;
+}
+
+struct core_link *store_core_link(struct store_core *c, void *peer, bool brings_mail) {
+    struct core_link *l = calloc(1, sizeof(*l));
+    if (!l)
+        return NULL;
+    l->core = c;
+    l->peer = peer;
+    l->brings_mail = brings_mail;
+    list_init(&l->asks);
+    list_add_tail(&c->links, &l->node);
+    random_bytes(&l->mails.seed, sizeof(l->mails.seed));
+    l->sessions.seed = l->mails.seed;
+    if (brings_mail) {
+        send_state(l);
+        c->ops.pause(peer, c->holding);
+    }
+    return l;
+}
+
+bool store_core_frame(struct core_link *l, const struct frame *f) {
+    switch ((int)f->type) {
+    case FRAME_MAIL_BEGIN: return mail_begin(l, &f->mail_begin);
+    case FRAME_MAIL_BODY: return mail_piece(l, f->mail_body.mail, f->mail_body.bytes, store_mail_body);
+    case FRAME_MAIL_ENVELOPE: return mail_piece(l, f->mail_envelope.mail, f->mail_envelope.bytes, store_mail_envelope);
+    case FRAME_MAIL_TRANSCRIPT:
+        return mail_piece(l, f->mail_transcript.mail, f->mail_transcript.bytes, store_mail_transcript);
+    case FRAME_MAIL_COMMIT: return mail_commit(l, f->mail_commit.mail);
+    case FRAME_MAIL_ABORT: return mail_abort(l, f->mail_abort.mail);
+    case FRAME_SESSION_BEGIN: return session_begin(l, &f->session_begin);
+    case FRAME_SESSION_INFO:
+        return session_piece(l, f->session_info.session, f->session_info.bytes, offsetof(struct core_session, info));
+    case FRAME_SESSION_TRANSCRIPT:
+        return session_piece(l, f->session_transcript.session, f->session_transcript.bytes,
+                             offsetof(struct core_session, transcript));
+    case FRAME_SESSION_END: return session_end(l, &f->session_end);
+    case FRAME_SUMMARY_PUT: return summary(l, &f->summary_put);
+    case FRAME_SUBSCRIBE: return subscribe(l, f->subscribe.on);
+    case FRAME_CANCEL: return cancel(l, f->cancel.tag);
+    default: return ask(l, f);
+    }
+}
+
+void store_core_drained(struct core_link *l) {
+    if (l->missed) {
+        struct frame f = {.type = FRAME_CHANGED_PRUNED};
+        l->missed = false;
+        l->core->ops.send(l->peer, &f);
+    }
+    LIST_EACH_SAFE(&l->asks, node) {
+        struct core_ask *a = LIST_ENTRY(node, struct core_ask, node);
+        if (!a->parked)
+            continue;
+        a->parked = false;
+        store_request_more(l->core->store, a->request);
+    }
+}
+
+static void drop_mails(struct core_link *l) {
+    size_t at = 0;
+    for (struct core_mail *m; (m = map_next(&l->mails, &at));) {
+        if (m->committed)
+            store_mail_forget(m->mail);
+        else
+            store_mail_abort(m->mail);
+        free(m);
+    }
+    map_free(&l->mails);
+}
+
+/* What is known of the sessions of a peer that went is kept. */
+static void drop_sessions(struct core_link *l) {
+    size_t at = 0;
+    for (struct core_session *s; (s = map_next(&l->sessions, &at));) {
+        session_store(l, s, clock_wall_us() / 1000, 0, S("the SMTP process ended"));
+        session_free(s);
+    }
+    map_free(&l->sessions);
+}
+
+void store_core_unlink(struct core_link *l) {
+    drop_mails(l);
+    drop_sessions(l);
+    LIST_EACH_SAFE(&l->asks, node)
+        ask_cancel(LIST_ENTRY(node, struct core_ask, node));
+    list_remove(&l->node);
+    free(l);
+}

@@ -1,0 +1,427 @@
+#include "store/follower.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    BATCH = 1000,      /* ops of one transaction */
+    SWEEP = 250,       /* rows the broom takes with one transaction */
+    RETIRE_LOOK = 20000,
+    PRUNE_EVERY = 200, /* sessions put between two looks at the old ones */
+};
+
+struct follower {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct list ops; /* under the lock, as are stop and limits */
+    bool stop;
+    struct follower_limits limits;
+
+    struct db *db;
+    struct disk *disk;
+    char big_dir[JOURNAL_PATH];
+    struct outbox *outbox;
+    void (*on_note)(struct task *t, void *context);
+    bool sweeping;
+    uint64_t retiring; /* asked for, not yet come back as GONE_BELOW */
+    uint64_t prune_cursor, sessions_put;
+    struct buf doomed; /* u64 names of big files whose rows this transaction deletes */
+};
+
+struct op *op_new(enum op_kind kind, size_t room) {
+    struct op *o = calloc(1, sizeof(*o) + room);
+    if (!o)
+        return NULL;
+    o->kind = kind;
+    o->bytes.limit = 64 * 1024 * 1024;
+    list_init(&o->node);
+    return o;
+}
+
+str op_text(struct op *o, size_t *used, str s) {
+    char *p = o->text + *used;
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    *used += s.n;
+    return str_n(p, s.n);
+}
+
+void op_free(struct op *o) {
+    buf_free(&o->bytes);
+    free(o);
+}
+
+void note_free(struct note *n) {
+    LIST_EACH_SAFE(&n->marks, node) {
+        list_remove(node);
+        op_free(LIST_ENTRY(node, struct op, node));
+    }
+    free(n->changes);
+    free(n);
+}
+
+static struct note *note_new(void) {
+    struct note *n = calloc(1, sizeof(*n));
+    if (n)
+        list_init(&n->marks);
+    return n;
+}
+
+/* ---- what lives where ---- */
+
+static void change(struct note *n, uint64_t epoch, int64_t bytes, int64_t count) {
+    for (size_t i = n->change_count; i-- > 0;)
+        if (n->changes[i].epoch == epoch) {
+            n->changes[i].bytes += bytes;
+            n->changes[i].count += count;
+            return;
+        }
+    if (n->change_count == n->change_room) {
+        size_t room = n->change_room ? 2 * n->change_room : 8;
+        struct live_change *more = realloc(n->changes, room * sizeof(*more));
+        assert(more); /* a lost change would recycle what lives: better to end here and recover */
+        n->changes = more;
+        n->change_room = room;
+    }
+    n->changes[n->change_count++] = (struct live_change){epoch, bytes, count};
+}
+
+struct applying {
+    struct db *db;
+    struct note *note;
+    struct buf *doomed; /* NULL: big files stay (recovery looks for strays anyway) */
+};
+
+static void on_freed(void *arg, const struct db_freed *f) {
+    struct applying *a = arg;
+    change(a->note, f->segment, -(int64_t)f->length, -1);
+    if (f->big && a->doomed) {
+        buf_u64(a->doomed, f->big);
+        a->note->big_bytes += f->size;
+    }
+}
+
+/* ---- one op ---- */
+
+static enum err apply_accepted(struct applying *a, struct op *o, struct why *w) {
+    enum err e = db_accept(a->db, &o->message, w);
+    if (e == ERR_EXISTS)
+        return OK; /* an id given twice: the first one keeps it, this copy is not alive */
+    if (!e)
+        change(a->note, o->message.place.epoch, (int64_t)o->message.place.length, 1);
+    return e;
+}
+
+static enum err apply_gone(struct applying *a, struct op *o, struct why *w) {
+    uint64_t num = 0;
+    enum err e = OK;
+    for (str s = buf_str(&o->bytes); !e && take_u64(&s, &num);)
+        e = db_gone(a->db, num, on_freed, a, w);
+    return e;
+}
+
+static enum err apply_moved(struct applying *a, struct op *o, struct why *w) {
+    struct journal_place was;
+    enum err e = db_moved(a->db, o->message.num, &o->message.place, &was, w);
+    if (!e && was.length) {
+        change(a->note, was.epoch, -(int64_t)was.length, -1);
+        change(a->note, o->message.place.epoch, (int64_t)o->message.place.length, 1);
+    }
+    return e;
+}
+
+static enum err mark_one(struct applying *a, struct op *o, str id, struct buf *changed, struct why *w) {
+    bool did = false;
+    enum err e = db_seen(a->db, id, o->seen, &did, w);
+    if (!e && did) {
+        o->changed++;
+        buf_add(changed, id);
+    }
+    return e;
+}
+
+/* All: in pieces, as this walks the table it changes. */
+static enum err mark_all(struct applying *a, struct op *o, struct buf *changed, struct why *w) {
+    struct buf ids = BUF(1000 * ID_SIZE);
+    uint64_t at = 0;
+    enum err e;
+    while (!(e = db_unlike(a->db, o->seen, &at, &ids, w)) && ids.n) {
+        for (str s = buf_str(&ids); !e && s.n; s = str_tail(s, ID_SIZE))
+            e = mark_one(a, o, str_head(s, ID_SIZE), changed, w);
+        buf_reset(&ids);
+        if (e)
+            break;
+    }
+    buf_free(&ids);
+    return e;
+}
+
+static enum err apply_mark(struct applying *a, struct op *o, struct why *w) {
+    struct buf changed = BUF(o->bytes.limit);
+    enum err e = OK;
+    o->changed = 0;
+    if (o->all)
+        e = mark_all(a, o, &changed, w);
+    for (str s = buf_str(&o->bytes); !o->all && !e && s.n >= ID_SIZE; s = str_tail(s, ID_SIZE))
+        e = mark_one(a, o, str_head(s, ID_SIZE), &changed, w);
+    if (e) {
+        buf_free(&changed);
+        return e;
+    }
+    buf_free(&o->bytes);
+    o->bytes = changed;
+    o->all = false; /* tried again, it would be these */
+    return OK;
+}
+
+static enum err apply(struct applying *a, struct op *o, struct why *w) {
+    enum err e = OK;
+    switch (o->kind) {
+    case OP_PASSED: break;
+    case OP_ACCEPTED: e = apply_accepted(a, o, w); break;
+    case OP_GONE: e = apply_gone(a, o, w); break;
+    case OP_GONE_BELOW: e = db_gone_below(a->db, o->num, w); break;
+    case OP_MOVED: e = apply_moved(a, o, w); break;
+    case OP_SESSION: e = db_session_put(a->db, &o->session, w); break;
+    case OP_SUMMARY: e = db_summary(a->db, o->message.id, (uint32_t)o->message.attachments, o->message.summary, w); break;
+    case OP_MARK: e = apply_mark(a, o, w); break;
+    case OP_CHECKPOINT: break;
+    }
+    if (!e && o->after.seq) {
+        assert(o->after.seq > db_state(a->db)->applied.seq);
+        db_state(a->db)->applied = o->after;
+    }
+    return e;
+}
+
+enum err follower_replay(struct db *db, struct op *o, struct note *n, struct why *w) {
+    struct applying a = {db, n, NULL};
+    return apply(&a, o, w);
+}
+
+/* ---- one transaction ---- */
+
+static uint64_t wall_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static enum err retire(struct follower *f, const struct follower_limits *l, struct note *n, struct why *w) {
+    struct db_limits limits = l->retain;
+    const struct db_state *s = db_state(f->db);
+    uint64_t now = wall_ms();
+    limits.created_before_ms = l->retain_age_ms && now > l->retain_age_ms ? now - l->retain_age_ms : 0;
+    bool over = (limits.count && s->total > limits.count) || (limits.bytes && s->bytes > limits.bytes) ||
+                limits.created_before_ms;
+    if (!over || f->retiring > s->gone_below)
+        return OK;
+    enum err e = db_retire(f->db, &limits, RETIRE_LOOK, &n->retire, &n->retire_count, w);
+    if (!e && n->retire)
+        f->retiring = n->retire;
+    return e;
+}
+
+static enum err housekeeping(struct follower *f, const struct follower_limits *l, struct applying *a, struct why *w) {
+    bool clean = false;
+    enum err e = OK;
+    if (f->sweeping) {
+        e = db_sweep(f->db, SWEEP, on_freed, a, &clean, w);
+        f->sweeping = !clean;
+    }
+    if (!e && f->sessions_put >= PRUNE_EVERY) {
+        e = db_session_prune(f->db, l->retain_sessions, &f->prune_cursor, w);
+        f->sessions_put = 0;
+    }
+    return e ? e : retire(f, l, a->note, w);
+}
+
+static enum err transact(struct follower *f, struct list *ops, const struct follower_limits *l, struct note *n,
+                         struct why *w) {
+    struct applying a = {f->db, n, &f->doomed};
+    buf_reset(&f->doomed);
+    enum err e = db_begin(f->db, w);
+    LIST_EACH(ops, node) {
+        if (e)
+            break;
+        struct op *o = LIST_ENTRY(node, struct op, node);
+        e = apply(&a, o, w);
+        f->sweeping |= o->kind == OP_GONE_BELOW;
+        f->sessions_put += o->kind == OP_SESSION;
+    }
+    if (!e)
+        e = housekeeping(f, l, &a, w);
+    if (!e)
+        e = db_commit(f->db, w);
+    if (e)
+        db_rollback(f->db);
+    return e;
+}
+
+static void unlink_doomed(struct follower *f) {
+    char path[JOURNAL_PATH];
+    uint64_t big = 0;
+    for (str s = buf_str(&f->doomed); take_u64(&s, &big);) {
+        snprintf(path, sizeof(path), "%.480s/%016llx", f->big_dir, (unsigned long long)big);
+        (void)f->disk->ops->unlink(f->disk, path); /* what stays is found as a stray at the next start */
+    }
+}
+
+static void finish(struct follower *f, struct list *ops, struct note *n) {
+    bool checkpoint = false, truncate = false;
+    LIST_EACH_SAFE(ops, node) {
+        struct op *o = LIST_ENTRY(node, struct op, node);
+        list_remove(node);
+        checkpoint |= o->kind == OP_CHECKPOINT;
+        truncate |= o->kind == OP_CHECKPOINT && o->all;
+        if (o->kind == OP_MARK)
+            list_add_tail(&n->marks, node);
+        else
+            op_free(o);
+    }
+    unlink_doomed(f);
+    n->state = *db_state(f->db);
+    if (!checkpoint)
+        return;
+    bool all = false;
+    n->checkpoint_tried = true;
+    n->trouble = db_checkpoint(f->db, truncate, &all, &n->why);
+    if (!n->trouble && all)
+        n->checkpointed = n->state.applied.seq;
+}
+
+static void report(struct follower *f, struct note *n) {
+    n->task.done = f->on_note;
+    outbox_put(f->outbox, &n->task);
+}
+
+/* ---- the thread ---- */
+
+static void wait_a_second(struct follower *f) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_cond_timedwait(&f->wake, &f->lock, &until);
+}
+
+/* Up to a batch of what waits; waits for it, unless there is something to do without. */
+static bool take_ops(struct follower *f, struct list *ops, struct follower_limits *limits) {
+    pthread_mutex_lock(&f->lock);
+    while (list_empty(&f->ops) && !f->stop && !f->sweeping && !f->limits.retain_age_ms)
+        pthread_cond_wait(&f->wake, &f->lock);
+    if (list_empty(&f->ops) && !f->stop && !f->sweeping)
+        wait_a_second(f); /* the clock alone may make a message too old */
+    for (int i = 0; i < BATCH && !list_empty(&f->ops); i++) {
+        struct list *n = list_first(&f->ops);
+        list_remove(n);
+        list_add_tail(ops, n);
+    }
+    *limits = f->limits;
+    bool end = f->stop && list_empty(ops);
+    pthread_mutex_unlock(&f->lock);
+    return !end;
+}
+
+/* False: stopped while the database refuses.  What is not applied will be, at the next start. */
+static bool may_try_again(struct follower *f) {
+    pthread_mutex_lock(&f->lock);
+    if (!f->stop)
+        wait_a_second(f);
+    bool again = !f->stop;
+    pthread_mutex_unlock(&f->lock);
+    return again;
+}
+
+static void *follow(void *arg) {
+    struct follower *f = arg;
+    struct follower_limits limits;
+    struct list ops;
+    list_init(&ops);
+    while (take_ops(f, &ops, &limits)) {
+        struct note *n = note_new();
+        while (!n && may_try_again(f))
+            n = note_new();
+        if (!n)
+            return NULL;
+        struct why w = {0};
+        enum err e;
+        while ((e = transact(f, &ops, &limits, n, &w))) {
+            n->change_count = 0;
+            n->big_bytes = n->retire = 0;
+            f->retiring = 0;
+            n->trouble = e;
+            n->why = w;
+            n->state = *db_state(f->db);
+            report(f, n);
+            if (!may_try_again(f) || !(n = note_new()))
+                return NULL;
+        }
+        finish(f, &ops, n);
+        report(f, n);
+    }
+    return NULL;
+}
+
+enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
+                        const struct follower_limits *limits, struct outbox *o, void (*on_note)(struct task *t, void *context),
+                        struct why *w) {
+    struct follower *f = calloc(1, sizeof(*f));
+    if (!f)
+        return why(w, ERR_NOMEM, "no memory");
+    f->db = db;
+    f->disk = disk;
+    f->limits = *limits;
+    f->outbox = o;
+    f->on_note = on_note;
+    f->sweeping = db_state(db)->gone_below > 0;
+    f->doomed = BUF(1024 * 1024 * 16);
+    snprintf(f->big_dir, sizeof(f->big_dir), "%s", big_dir);
+    list_init(&f->ops);
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->wake, NULL);
+    enum err e = thread_start(&f->thread, follow, f, w);
+    if (e)
+        free(f);
+    else
+        *out = f;
+    return e;
+}
+
+void follower_limits(struct follower *f, const struct follower_limits *limits) {
+    pthread_mutex_lock(&f->lock);
+    f->limits = *limits;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void follower_push(struct follower *f, struct op *o) {
+    pthread_mutex_lock(&f->lock);
+    bool first = list_empty(&f->ops);
+    list_add_tail(&f->ops, &o->node);
+    if (first)
+        pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void follower_stop(struct follower *f) {
+    if (!f)
+        return;
+    struct why w;
+    bool all;
+    pthread_mutex_lock(&f->lock);
+    f->stop = true;
+    pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->lock);
+    pthread_join(f->thread, NULL);
+    enum err e = db_checkpoint(f->db, true, &all, &w);
+    (void)e; /* not done now, it is done at the next start */
+    LIST_EACH_SAFE(&f->ops, node) {
+        list_remove(node);
+        op_free(LIST_ENTRY(node, struct op, node));
+    }
+    buf_free(&f->doomed);
+    free(f);
+}

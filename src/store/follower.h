@@ -1,0 +1,80 @@
+/* follower.h - the thread that brings the database up to the journal.  It takes what waits, in order, one transaction for
+ * all of it, and reports each transaction with a note.  While it lags nobody waits for it but readers.
+ * A refused transaction is tried again each second: nothing is lost, the journal has it. */
+#ifndef STORE_FOLLOWER_H
+#define STORE_FOLLOWER_H
+
+#include "base/code.h"
+#include "store/sqlite.h"
+#include "store/thread.h"
+
+enum op_kind {
+    OP_PASSED, /* a record that changes nothing here */
+    OP_ACCEPTED,
+    OP_GONE,
+    OP_GONE_BELOW,
+    OP_MOVED,
+    OP_SESSION,
+    OP_SUMMARY,
+    OP_MARK,
+    OP_CHECKPOINT,
+};
+
+struct op {
+    struct list node;
+    enum op_kind kind;
+    struct journal_position after; /* where the journal is applied up to with this; seq 0: not of the journal */
+    struct db_message message;     /* ACCEPTED, MOVED (num, place), SUMMARY (id, attachments, summary) */
+    struct db_session session;
+    uint64_t num;     /* GONE_BELOW */
+    struct buf bytes; /* GONE: u64 numbers; MARK: ids, and as its result those that changed */
+    bool seen, all;   /* MARK; CHECKPOINT: all = truncate */
+    uint64_t changed; /* MARK */
+    void *owner;      /* MARK: whose answer */
+    char text[];      /* what the strs point into */
+};
+
+/* An op with room for texts; op_text() copies one in.  NULL: no memory. */
+struct op *op_new(enum op_kind kind, size_t room);
+str op_text(struct op *o, size_t *used, str s);
+void op_free(struct op *o);
+
+struct live_change {
+    uint64_t epoch;
+    int64_t bytes, count;
+};
+
+struct note {
+    struct task task;
+    struct db_state state;
+    struct live_change *changes;
+    size_t change_count, change_room;
+    struct list marks;          /* ops that are done */
+    uint64_t checkpointed;      /* everything up to this seq is on stable storage in the database; 0: no news */
+    bool checkpoint_tried;
+    uint64_t big_bytes; /* of big files that are gone */
+    uint64_t retire, retire_count; /* up to this number the oldest must give way */
+    enum err trouble;
+    struct why why;
+};
+
+struct follower_limits {
+    struct db_limits retain; /* created_before_ms unused */
+    uint64_t retain_age_ms, retain_sessions;
+};
+
+struct follower;
+
+/* For recovery: applies in the caller's thread, in transactions of its own. */
+enum err follower_replay(struct db *db, struct op *o, struct note *n, struct why *w) MUST_CHECK;
+
+/* db: open for writing, the follower's until follower_stop().  big_dir: whose files it removes with their rows. */
+enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
+                        const struct follower_limits *limits, struct outbox *o, void (*on_note)(struct task *t, void *context),
+                        struct why *w) MUST_CHECK;
+void follower_limits(struct follower *f, const struct follower_limits *limits);
+void follower_push(struct follower *f, struct op *o);
+void follower_stop(struct follower *f); /* applies what waits, checkpoints, ends the thread; db is the caller's again */
+void note_free(struct note *n);
+
+#endif

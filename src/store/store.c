@@ -1,0 +1,895 @@
+#include "store/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/store_impl.h"
+#include "sys/log.h"
+
+enum {
+    PATIENCE_MS = 500, /* a reader waits so long for the database, then gets what there is */
+    STATS_MS = 100,    /* between two CHANGED_STATS */
+    REPLAY_BATCH = 1000,
+};
+
+uint64_t store_now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t mono_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- from records of the journal to ops of the follower ---- */
+
+static struct op *accepted_op(const struct journal_record *r, struct why *w) {
+    struct record record;
+    if (record_take(r->body, &record) != OK)
+        return NULL;
+    struct op *o = op_new(OP_ACCEPTED, record.id.n + record.session.n);
+    if (!o) {
+        (void)why(w, ERR_NOMEM, "no memory");
+        return NULL;
+    }
+    size_t used = 0;
+    o->message = (struct db_message){.num = r->place.seq,
+                                     .created_ms = record.created_ms,
+                                     .size = record.size,
+                                     .place = r->place,
+                                     .big = record.big};
+    o->message.id = op_text(o, &used, record.id);
+    o->message.session = op_text(o, &used, record.session);
+    return o;
+}
+
+static struct op *record_op(const struct journal_record *r, struct why *w) {
+    struct op *o = NULL;
+    str body = r->body;
+    switch (r->type) {
+    case JOURNAL_START: o = op_new(OP_PASSED, 0); break;
+    case JOURNAL_ACCEPTED: o = accepted_op(r, w); break;
+    case JOURNAL_GONE:
+        o = op_new(OP_GONE, 0);
+        if (o)
+            buf_add(&o->bytes, body);
+        break;
+    case JOURNAL_GONE_BELOW:
+        o = op_new(OP_GONE_BELOW, 0);
+        if (o && !take_u64(&body, &o->num))
+            o->kind = OP_PASSED;
+        break;
+    case JOURNAL_MOVED:
+        o = op_new(OP_MOVED, 0);
+        if (o && take_u64(&body, &o->message.num))
+            o->message.place = r->place;
+        break;
+    }
+    if (o)
+        o->after = (struct journal_position){r->place.seq, r->place.epoch, r->place.offset + r->place.length};
+    return o;
+}
+
+/* ---- opening ---- */
+
+struct replay {
+    struct store *s;
+    struct note note;
+    uint64_t open; /* records in the transaction */
+    uint64_t records;
+};
+
+static enum err replay_end(struct replay *p, struct why *w) {
+    if (!p->open)
+        return OK;
+    p->open = 0;
+    return db_commit(p->s->db, w);
+}
+
+static enum err replay_one(void *arg, const struct journal_record *r, struct why *w) {
+    struct replay *p = arg;
+    struct op *o = record_op(r, w);
+    if (!o)
+        return why(w, ERR_VERSION, "record %llu of the journal is of a kind that this Penfold does not know (type %d)",
+                   (unsigned long long)r->place.seq, (int)r->type);
+    enum err e = p->open ? OK : db_begin(p->s->db, w);
+    if (!e)
+        e = follower_replay(p->s->db, o, &p->note, w);
+    op_free(o);
+    p->records += r->type != JOURNAL_START;
+    return e || ++p->open < REPLAY_BATCH ? e : replay_end(p, w);
+}
+
+static enum err lock(struct store *s, struct why *w) {
+    char path[JOURNAL_PATH];
+    snprintf(path, sizeof(path), "%s/lock", s->data);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return disk_error(errno, w, "open", path);
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        char pid[24] = "";
+        ssize_t n = pread(s->lock_fd, pid, sizeof(pid) - 1, 0);
+        if (errno != EWOULDBLOCK && n < 0)
+            return disk_error(errno, w, "lock", path);
+        return why(w, ERR_EXISTS, "another penfold (pid %s) uses %s", n > 0 ? pid : "unknown", s->data);
+    }
+    char pid[24];
+    int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+    if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) != n)
+        return disk_error(errno, w, "write", path);
+    return OK;
+}
+
+static enum err make_directories(struct store *s, struct why *w) {
+    enum err e = disk_mkdir(s->disk, s->journal_dir, w);
+    if (!e)
+        e = disk_mkdir(s->disk, s->big_dir, w);
+    return e ? e : disk_sync_dir(s->disk, s->data, w);
+}
+
+static void note_segment(void *arg, uint64_t epoch, uint64_t bytes, uint64_t count, uint64_t big_bytes) {
+    struct store *s = arg;
+    journal_live(s->journal, epoch, (int64_t)bytes, (int64_t)count, 0);
+    s->big_bytes += big_bytes;
+}
+
+static void stray(void *arg, const char *name) {
+    struct store *s = arg;
+    char path[JOURNAL_PATH], *end = NULL;
+    uint64_t big = strtoull(name, &end, 16);
+    bool known = true;
+    struct why w;
+    if (big > s->big_counter)
+        s->big_counter = big;
+    if (end != name + 16 || db_big_known(s->db, big, &known, &w) != OK || known)
+        return;
+    big_path(s, big, path);
+    (void)s->disk->ops->unlink(s->disk, path); /* of a message that never was accepted, or is gone */
+}
+
+static enum err recover(struct store *s, struct why *w) {
+    struct journal_recovery found;
+    struct replay p = {.s = s};
+    list_init(&p.note.marks);
+    enum err e = journal_open(&s->journal, s->disk, s->journal_dir, s->options.segment_size, s->options.random_seed,
+                              db_state(s->db)->applied, replay_one, &p, &found, w);
+    if (!e)
+        e = replay_end(&p, w);
+    else if (p.open)
+        db_rollback(s->db);
+    free(p.note.changes);
+    if (e)
+        return e;
+    if (p.records)
+        log_event(EV_STORE_REPLAYED, LOG_NUM("records", p.records), LOG_END);
+    if (found.torn_bytes)
+        log_event(EV_STORE_TORN, LOG_STR("data", str_of(s->data)), LOG_END);
+    e = db_segments(s->db, note_segment, s, w);
+    int r = e ? 0 : s->disk->ops->names(s->disk, s->big_dir, stray, s);
+    return r < 0 ? disk_error(r, w, "read the directory", s->big_dir) : e;
+}
+
+static struct follower_limits limits_of(const struct store_options *o) {
+    /* The bytes of messages lie in segments that are not full and have spares: leave room for that. */
+    uint64_t spare = 4 * o->segment_size < o->retain_bytes / 4 ? 4 * o->segment_size : o->retain_bytes / 4;
+    return (struct follower_limits){.retain = {.count = o->retain_count, .bytes = o->retain_bytes - spare},
+                                    .retain_age_ms = o->retain_age_ms,
+                                    .retain_sessions = o->retain_sessions};
+}
+
+static void on_note(struct task *t, void *context);
+
+static enum err start_threads(struct store *s, struct why *w) {
+    struct follower_limits limits = limits_of(&s->options);
+    enum err e = outbox_open(&s->outbox, s, w);
+    if (!e)
+        e = reader_open(&s->reader, s->db_path, s->disk, s->journal_dir, s->big_dir, w);
+    if (!e)
+        e = follower_start(&s->follower, s->db, s->disk, s->big_dir, &limits, &s->outbox, on_note, w);
+    if (!e)
+        e = worker_start(&s->reading, &s->outbox, s->reader, w);
+    if (!e)
+        e = worker_start(&s->preparing, &s->outbox, s, w);
+    if (!e)
+        e = worker_start(&s->syncing, &s->outbox, s, w);
+    return e;
+}
+
+static void want_segment(struct store *s);
+
+enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg, struct why *w) {
+    if (strlen(o->data) >= sizeof(((struct store *)0)->data))
+        return why(w, ERR_LIMIT, "%s: this path is too long for a data directory", o->data);
+    struct store *s = calloc(1, sizeof(*s));
+    if (!s)
+        return why(w, ERR_NOMEM, "no memory");
+    s->options = *o;
+    if (s->options.big_min > o->segment_size / 4)
+        s->options.big_min = o->segment_size / 4;
+    s->ops = *ops;
+    s->arg = arg;
+    s->disk = o->disk;
+    s->lock_fd = s->outbox.fd = -1;
+    s->arena = ARENA(64 * 1024 * 1024);
+    list_init(&s->waiting);
+    list_init(&s->held);
+    snprintf(s->data, sizeof(s->data), "%s", o->data);
+    s->options.data = s->data;
+    snprintf(s->journal_dir, JOURNAL_PATH, "%s/journal", s->data);
+    snprintf(s->big_dir, JOURNAL_PATH, "%s/big", s->data);
+    snprintf(s->db_path, JOURNAL_PATH, "%s/penfold.db", s->data);
+    mallopt(M_ARENA_MAX, 2);
+    enum err e = lock(s, w);
+    if (!e)
+        e = make_directories(s, w);
+    if (!e)
+        e = db_open(&s->db, s->db_path, DB_WRITE, w);
+    if (!e)
+        e = recover(s, w);
+    if (!e) {
+        s->applied = *db_state(s->db);
+        e = start_threads(s, w);
+    }
+    if (e) {
+        store_close(s);
+        return e;
+    }
+    log_event(EV_STORE_OPEN, LOG_STR("data", str_of(s->data)), LOG_NUM("messages", s->applied.total), LOG_END);
+    want_segment(s);
+    *out = s;
+    return OK;
+}
+
+void store_set_limits(struct store *s, const struct store_options *o) {
+    s->options.retain_count = o->retain_count;
+    s->options.retain_age_ms = o->retain_age_ms;
+    s->options.retain_bytes = o->retain_bytes;
+    s->options.retain_sessions = o->retain_sessions;
+    s->options.disk_reserve = o->disk_reserve;
+    s->options.message_max = o->message_max;
+    s->options.memory_budget = o->memory_budget;
+    s->options.lag_max = o->lag_max;
+    struct follower_limits limits = limits_of(&s->options);
+    follower_limits(s->follower, &limits);
+}
+
+/* ---- the state told to those who bring mail ---- */
+
+static void tell_state(struct store *s) {
+    enum err e = s->disk_state;
+    if (journal_broken(s->journal))
+        e = e == ERR_FULL ? ERR_FULL : ERR_IO;
+    if (e == s->state)
+        return;
+    s->state = e;
+    if (e)
+        log_event(e == ERR_FULL ? EV_STORE_FULL : EV_STORE_IO, LOG_STR("data", str_of(s->data)), LOG_END);
+    else
+        log_event(EV_STORE_ROOM, LOG_STR("data", str_of(s->data)), LOG_END);
+    s->ops.state(s->arg, e, e == ERR_FULL ? "no space for mail" : e ? "the disk refuses to write" : "");
+}
+
+static uint64_t reserve(const struct store_options *o, uint64_t total) {
+    const uint64_t gib = 1ull << 30;
+    uint64_t part = total / 20 < gib ? total / 20 : gib, message = o->message_max + o->message_max / 2;
+    return o->disk_reserve ? o->disk_reserve : part > message ? part : message;
+}
+
+static void look_at_space(struct store *s) {
+    uint64_t free_bytes = 0, total = 0;
+    int r = s->disk->ops->space(s->disk, s->data, &free_bytes, &total);
+    s->disk_state = r < 0 ? ERR_IO : free_bytes < reserve(&s->options, total) ? ERR_FULL : OK;
+}
+
+static void look_at_lag(struct store *s) {
+    uint64_t lag = s->last_pushed > s->applied.applied.seq ? s->last_pushed - s->applied.applied.seq : 0;
+    bool hold = lag > (s->holding ? s->options.lag_max / 2 : s->options.lag_max);
+    if (hold == s->holding)
+        return;
+    s->holding = hold;
+    if (hold)
+        log_event(EV_STORE_LAG, LOG_NUM("records", lag), LOG_END);
+    s->ops.hold(s->arg, hold);
+}
+
+/* ---- the next segment ---- */
+
+static void segment_make(struct task *t, void *context) {
+    (void)t;
+    journal_prepare(&((struct store *)context)->job);
+}
+
+static void segment_made(struct task *t, void *context) {
+    (void)t;
+    struct store *s = context;
+    journal_prepared(s->journal, &s->job);
+    if (s->job.result) /* tried again each second; until then the journal grows files as it writes */
+        log_event(EV_STORE_IO, LOG_WHY(&s->job.why), LOG_END);
+}
+
+static void want_segment(struct store *s) {
+    if (!journal_want(s->journal, &s->job))
+        return;
+    s->job_task = (struct task){.run = segment_make, .done = segment_made};
+    worker_push(&s->preparing, &s->job_task);
+}
+
+/* ---- the group ---- */
+
+void store_wait(struct store *s, struct item *i) {
+    bool first = list_empty(&s->waiting);
+    list_add_tail(&s->waiting, &i->node);
+    if (first)
+        s->ops.soon(s->arg);
+}
+
+static void push(struct store *s, struct op *o, const struct journal_place *place) {
+    assert(o); /* without memory for what is durable already it is better to end and to recover */
+    if (place) {
+        o->after = (struct journal_position){place->seq, place->epoch, place->offset + place->length};
+        s->last_pushed = place->seq;
+    }
+    follower_push(s->follower, o);
+}
+
+static enum err item_add(struct store *s, struct item *i, struct why *w) {
+    struct iovec parts[4];
+    switch (i->kind) {
+    case ITEM_MAIL:
+        mail_parts((struct store_mail *)i, parts);
+        return journal_add(s->journal, JOURNAL_ACCEPTED, parts, 4, &i->place, w);
+    case ITEM_GONE:
+        parts[0] = (struct iovec){i->nums.p, i->nums.n};
+        return journal_add(s->journal, JOURNAL_GONE, parts, 1, &i->place, w);
+    case ITEM_GONE_BELOW:
+        parts[0] = (struct iovec){i->num, 8};
+        return journal_add(s->journal, JOURNAL_GONE_BELOW, parts, 1, &i->place, w);
+    case ITEM_MOVED:
+        parts[0] = (struct iovec){i->num, 8};
+        parts[1] = (struct iovec){i->body.p, i->body.n};
+        return journal_add(s->journal, JOURNAL_MOVED, parts, 2, &i->place, w);
+    }
+    return ERR_UNSUPPORTED;
+}
+
+static void finish_mail(struct store *s, struct item *i, enum err e, const char *text) {
+    struct store_mail *m = (struct store_mail *)i;
+    if (!e) {
+        push(s, mail_op(m), &i->place);
+        struct frame f = {.type = FRAME_CHANGED_NEW};
+        f.changed_new = (struct frame_changed_new){i->place.seq, str_n(m->id, ID_SIZE), m->created_ms, m->size,
+                                                   str_n(m->session, m->session_n)};
+        s->ops.changed(s->arg, &f);
+    }
+    mail_answer(m, e, text);
+}
+
+static void hold_request(struct store *s, struct request *r, uint64_t seq) {
+    r->need_seq = seq;
+    r->deadline_ms = mono_ms() + PATIENCE_MS;
+    list_add_tail(&s->held, &r->node);
+}
+
+static void answer(struct store *s, struct request *r) {
+    if (r->owner)
+        s->ops.answer(s->arg, r);
+    if (r->done || !r->owner)
+        request_free(r);
+}
+
+static void tell_deleted(struct store *s, str ids) {
+    for (; ids.n; ids = str_tail(ids, 2000 * ID_SIZE)) {
+        struct frame f = {.type = FRAME_CHANGED_DELETED, .changed_deleted = {str_head(ids, 2000 * ID_SIZE)}};
+        s->ops.changed(s->arg, &f);
+    }
+}
+
+static void finish_gone(struct store *s, struct item *i, enum err e, const char *text) {
+    struct request *r = i->request;
+    if (!e) {
+        struct op *o = op_new(OP_GONE, 0);
+        assert(o);
+        o->bytes = i->nums;
+        o->bytes.limit = 64 * 1024 * 1024;
+        i->nums = (struct buf){0};
+        push(s, o, &i->place);
+        log_event(EV_STORE_DELETED, LOG_NUM("messages", r->count), LOG_END);
+        tell_deleted(s, buf_str(&r->ids));
+        hold_request(s, r, i->place.seq);
+    } else {
+        request_fail(r, e, text);
+        answer(s, r);
+    }
+    buf_free(&i->nums);
+    free(i);
+}
+
+static void finish_gone_below(struct store *s, struct item *i, enum err e, const char *text) {
+    struct request *r = i->request;
+    if (!e) {
+        struct op *o = op_new(OP_GONE_BELOW, 0);
+        assert(o);
+        o->num = i->number;
+        push(s, o, &i->place);
+        log_event(r ? EV_STORE_DELETED : EV_STORE_RETIRED, LOG_NUM("messages", i->count), LOG_END);
+        struct frame f = {.type = r ? FRAME_CHANGED_TRUNCATED : FRAME_CHANGED_PRUNED};
+        if (!r)
+            f.changed_pruned.count = i->count;
+        s->ops.changed(s->arg, &f);
+    }
+    if (r && !e)
+        hold_request(s, r, i->place.seq);
+    else if (!r && e) {
+        s->retire = i->number;
+        s->retire_count = i->count;
+    } else if (r) {
+        request_fail(r, e, text);
+        answer(s, r);
+    }
+    free(i);
+}
+
+static void compact_on(struct store *s);
+
+static void finish_moved(struct store *s, struct item *i, enum err e) {
+    if (!e) {
+        struct op *o = op_new(OP_MOVED, 0);
+        assert(o);
+        o->message.num = i->number;
+        o->message.place = i->place;
+        push(s, o, &i->place);
+    } else
+        s->compaction.end = true; /* no room to copy to: another time */
+    buf_free(&i->body);
+    free(i);
+    s->moves_waiting--;
+    compact_on(s);
+}
+
+static void item_finish(struct store *s, struct item *i, enum err e, const char *text) {
+    switch (i->kind) {
+    case ITEM_MAIL: finish_mail(s, i, e, text); break;
+    case ITEM_GONE: finish_gone(s, i, e, text); break;
+    case ITEM_GONE_BELOW: finish_gone_below(s, i, e, text); break;
+    case ITEM_MOVED: finish_moved(s, i, e); break;
+    }
+}
+
+static void group_end(struct store *s, struct list *group) {
+    if (list_empty(group))
+        return;
+    struct why w = {0};
+    enum err e = journal_commit(s->journal, &w);
+    if (e)
+        log_event(EV_STORE_IO, LOG_WHY(&w), LOG_END);
+    LIST_EACH_SAFE(group, node) {
+        list_remove(node);
+        item_finish(s, LIST_ENTRY(node, struct item, node), e, w.text);
+    }
+}
+
+void store_commit(struct store *s) {
+    struct list group;
+    list_init(&group);
+    for (struct list *n; (n = list_first(&s->waiting));) {
+        struct why w = {0};
+        struct item *i = LIST_ENTRY(n, struct item, node);
+        enum err e = item_add(s, i, &w);
+        if (e == ERR_MORE) {
+            group_end(s, &group);
+            continue;
+        }
+        list_remove(n);
+        if (e)
+            item_finish(s, i, e, w.text);
+        else
+            list_add_tail(&group, n);
+    }
+    group_end(s, &group);
+    want_segment(s);
+    look_at_lag(s);
+    tell_state(s);
+}
+
+/* ---- requests ---- */
+
+static void reading_done(struct task *t, void *context) {
+    struct request *r = (struct request *)t;
+    struct store *s = context;
+    s->asking--;
+    if (r->type == FRAME_DELETE && !r->done && r->nums.n) {
+        struct item *i = calloc(1, sizeof(*i));
+        if (!i) {
+            request_fail(r, ERR_NOMEM, "no memory");
+            answer(s, r);
+            return;
+        }
+        i->kind = ITEM_GONE;
+        i->request = r;
+        i->nums = r->nums;
+        r->nums = BUF(0);
+        r->stage = 1;
+        store_wait(s, i);
+        return;
+    }
+    if (r->type == FRAME_DELETE && !r->done) {
+        struct frame f = {.type = FRAME_DONE, .done = {r->tag, 0, r->state.total, r->state.unread}};
+        frame_put(&r->out, &f);
+        r->done = true;
+    }
+    answer(s, r);
+}
+
+static void ask_reader(struct store *s, struct request *r) {
+    r->task.done = reading_done;
+    s->asking++;
+    worker_push(&s->reading, &r->task);
+}
+
+static void answer_stats(struct store *s, struct request *r) {
+    const struct db_state *d = &s->applied;
+    struct frame f = {.type = FRAME_STATS};
+    f.stats = (struct frame_stats){r->tag,      d->total,    d->unread,         d->bytes,
+                                   d->deleted, d->accepted, d->accepted_bytes, journal_disk_bytes(s->journal) + s->big_bytes};
+    frame_put(&r->out, &f);
+    r->done = true;
+    answer(s, r);
+}
+
+static void answer_deleted(struct store *s, struct request *r) {
+    struct frame f = {.type = FRAME_DONE, .done = {r->tag, r->count, s->applied.total, s->applied.unread}};
+    frame_put(&r->out, &f);
+    r->done = true;
+    answer(s, r);
+}
+
+static void put_number(char p[8], uint64_t v) {
+    for (int i = 0; i < 8; i++)
+        p[i] = (char)(v >> (8 * i));
+}
+
+static struct item *gone_below_item(uint64_t number, uint64_t count, struct request *r) {
+    struct item *i = calloc(1, sizeof(*i));
+    if (!i)
+        return NULL;
+    i->kind = ITEM_GONE_BELOW;
+    i->request = r;
+    i->number = number;
+    i->count = count;
+    put_number(i->num, number);
+    return i;
+}
+
+static void delete_all(struct store *s, struct request *r) {
+    struct item *i = gone_below_item(journal_durable(s->journal), s->applied.total, r);
+    if (!i) {
+        request_fail(r, ERR_NOMEM, "no memory");
+        answer(s, r);
+        return;
+    }
+    r->count = s->applied.total;
+    r->stage = 1;
+    store_wait(s, i);
+}
+
+static void mark(struct store *s, struct request *r) {
+    struct op *o = op_new(OP_MARK, 0);
+    if (!o) {
+        request_fail(r, ERR_NOMEM, "no memory");
+        answer(s, r);
+        return;
+    }
+    o->seen = r->seen;
+    o->all = r->all;
+    o->bytes = r->ids;
+    o->bytes.limit = 64 * 1024 * 1024;
+    r->ids = BUF(0);
+    o->owner = r;
+    s->asking++;
+    push(s, o, NULL);
+}
+
+static void dispatch(struct store *s, struct request *r) {
+    if (!r->owner)
+        request_free(r);
+    else if (r->type == FRAME_STATS_GET)
+        answer_stats(s, r);
+    else if (r->type == FRAME_DELETE && r->stage == 1)
+        answer_deleted(s, r);
+    else if (r->type == FRAME_DELETE && r->all)
+        delete_all(s, r);
+    else
+        ask_reader(s, r);
+}
+
+void store_request(struct store *s, struct request *r) {
+    if (r->type == FRAME_MARK) /* follows what is accepted in the database's own order */
+        mark(s, r);
+    else if (s->applied.applied.seq >= s->last_pushed)
+        dispatch(s, r);
+    else
+        hold_request(s, r, s->last_pushed);
+}
+
+void store_request_more(struct store *s, struct request *r) {
+    buf_reset(&r->out);
+    ask_reader(s, r);
+}
+
+static void release_held(struct store *s) {
+    uint64_t now = list_empty(&s->held) ? 0 : mono_ms();
+    LIST_EACH_SAFE(&s->held, node) {
+        struct request *r = LIST_ENTRY(node, struct request, node);
+        if (s->applied.applied.seq < r->need_seq && now < r->deadline_ms)
+            continue;
+        list_remove(node);
+        dispatch(s, r);
+    }
+}
+
+static void tell_stats(struct store *s) {
+    uint64_t now = mono_ms();
+    if (!s->stats_due || now - s->stats_told_ms < STATS_MS)
+        return;
+    s->stats_due = false;
+    s->stats_told_ms = now;
+    struct frame f = {.type = FRAME_CHANGED_STATS, .changed_stats = {s->applied.total, s->applied.unread}};
+    s->ops.changed(s->arg, &f);
+}
+
+bool store_impatient(const struct store *s) {
+    return !list_empty(&s->held) || s->stats_due;
+}
+
+void store_moment(struct store *s) {
+    release_held(s);
+    tell_stats(s);
+}
+
+/* ---- news of the follower ---- */
+
+static void tell_seen(struct store *s, const struct op *o) {
+    enum { EACH_MAX = 200 };
+    if (o->changed > EACH_MAX) {
+        struct frame f = {.type = FRAME_CHANGED_PRUNED, .changed_pruned = {0}};
+        s->ops.changed(s->arg, &f);
+        return;
+    }
+    for (str ids = buf_str(&o->bytes); ids.n >= ID_SIZE; ids = str_tail(ids, ID_SIZE)) {
+        struct frame f = {.type = FRAME_CHANGED_SEEN, .changed_seen = {str_head(ids, ID_SIZE), o->seen}};
+        s->ops.changed(s->arg, &f);
+    }
+}
+
+static void marks_done(struct store *s, struct note *n) {
+    LIST_EACH(&n->marks, node) {
+        struct op *o = LIST_ENTRY(node, struct op, node);
+        struct request *r = o->owner;
+        s->asking--;
+        tell_seen(s, o);
+        struct frame f = {.type = FRAME_DONE, .done = {r->tag, o->changed, n->state.total, n->state.unread}};
+        frame_put(&r->out, &f);
+        r->done = true;
+        answer(s, r);
+    }
+}
+
+static void retire(struct store *s, uint64_t number, uint64_t count) {
+    if (!number)
+        return;
+    struct item *i = gone_below_item(number, count, NULL);
+    assert(i);
+    store_wait(s, i);
+}
+
+static void recycle(struct store *s, uint64_t checkpointed) {
+    size_t freed = journal_recycle(s->journal, checkpointed);
+    if (freed)
+        log_event(EV_STORE_RECYCLED, LOG_NUM("segments", freed), LOG_END);
+}
+
+static void tell_trouble(struct store *s, const struct note *n) {
+    if (n->trouble && !s->trouble_told)
+        log_event(EV_STORE_IO, LOG_WHY(&n->why), LOG_END);
+    s->trouble_told = n->trouble != OK;
+}
+
+static void on_note(struct task *t, void *context) {
+    struct note *n = (struct note *)t;
+    struct store *s = context;
+    for (size_t i = 0; i < n->change_count; i++)
+        journal_live(s->journal, n->changes[i].epoch, n->changes[i].bytes, n->changes[i].count, n->state.applied.seq);
+    s->stats_due |= s->applied.total != n->state.total || s->applied.unread != n->state.unread;
+    s->applied = n->state;
+    s->big_bytes = s->big_bytes > n->big_bytes ? s->big_bytes - n->big_bytes : 0;
+    if (n->checkpoint_tried)
+        s->checkpointing = false;
+    if (n->checkpointed)
+        recycle(s, n->checkpointed);
+    tell_trouble(s, n);
+    retire(s, n->retire, n->retire_count);
+    marks_done(s, n);
+    note_free(n);
+}
+
+void store_news(struct store *s) {
+    outbox_run(&s->outbox);
+    release_held(s);
+    tell_stats(s);
+    look_at_lag(s);
+}
+
+/* ---- compaction ---- */
+
+static void compact_end(struct store *s) {
+    struct journal_segment *g = journal_find(s->journal, s->compaction.epoch);
+    if (s->compaction.result) /* a record that cannot be read: `penfold store check` tells; do not try for ever */
+        log_event(EV_STORE_IO, LOG_WHY(&s->compaction.why), LOG_END);
+    else {
+        log_event(EV_STORE_COMPACTED, LOG_NUM("epoch", s->compaction.epoch), LOG_END);
+        if (g)
+            g->compacting = false;
+    }
+    s->compacting = false;
+    buf_free(&s->compaction.records);
+}
+
+static void moves_read(struct task *t, void *context);
+
+static void compact_on(struct store *s) {
+    if (!s->compacting || s->moves_waiting)
+        return;
+    if (s->compaction.end) {
+        compact_end(s);
+        return;
+    }
+    s->compaction.task = (struct task){.run = reader_compact, .done = moves_read};
+    s->asking++;
+    worker_push(&s->reading, &s->compaction.task);
+}
+
+static void moves_read(struct task *t, void *context) {
+    (void)t;
+    struct store *s = context;
+    uint64_t number = 0;
+    str body;
+    s->asking--;
+    for (str r = buf_str(&s->compaction.records); take_u64(&r, &number) && take_lstr(&r, &body);) {
+        struct item *i = calloc(1, sizeof(*i));
+        assert(i);
+        i->kind = ITEM_MOVED;
+        i->number = number;
+        put_number(i->num, number);
+        i->body = BUF(body.n);
+        buf_add(&i->body, body);
+        assert(!i->body.full);
+        s->moves_waiting++;
+        store_wait(s, i);
+    }
+    compact_on(s);
+}
+
+static void maybe_compact(struct store *s) {
+    struct journal_segment *g = s->compacting || s->state ? NULL : journal_mostly_dead(s->journal, s->applied.applied.seq);
+    if (!g)
+        return;
+    g->compacting = s->compacting = true;
+    s->compaction = (struct compaction){.epoch = g->epoch, .records = BUF(s->options.segment_size + 1024 * 1024)};
+    compact_on(s);
+}
+
+/* ---- each second ---- */
+
+static void maybe_checkpoint(struct store *s) {
+    if (s->checkpointing || !journal_recyclable(s->journal, s->applied.applied.seq))
+        return;
+    struct op *o = op_new(OP_CHECKPOINT, 0);
+    if (!o)
+        return;
+    s->checkpointing = true;
+    push(s, o, NULL);
+}
+
+void store_second(struct store *s) {
+    struct why w;
+    look_at_space(s);
+    enum err e = journal_repair(s->journal, &w);
+    if (e && s->state == OK)
+        log_event(EV_STORE_IO, LOG_WHY(&w), LOG_END);
+    want_segment(s);
+    uint64_t again = s->retire;
+    s->retire = 0;
+    retire(s, again, s->retire_count);
+    maybe_checkpoint(s);
+    maybe_compact(s);
+    release_held(s);
+    tell_stats(s);
+    look_at_lag(s);
+    tell_state(s);
+}
+
+/* ---- the end ---- */
+
+int store_fd(struct store *s) {
+    return s->outbox.fd;
+}
+
+static void drop_requests(struct list *l) {
+    LIST_EACH_SAFE(l, node) {
+        list_remove(node);
+        request_free(LIST_ENTRY(node, struct request, node));
+    }
+}
+
+void store_close(struct store *s) {
+    if (!s)
+        return;
+    worker_stop(&s->syncing);
+    worker_stop(&s->preparing);
+    if (s->reading.running) {
+        s->compaction.end = true;
+        outbox_run(&s->outbox);
+        store_commit(s);
+        worker_stop(&s->reading);
+        outbox_run(&s->outbox);
+        store_commit(s);
+    }
+    follower_stop(s->follower);
+    if (s->outbox.fd >= 0) {
+        s->follower = NULL;
+        list_init(&s->waiting);
+        outbox_run(&s->outbox);
+    }
+    drop_requests(&s->held);
+    outbox_close(&s->outbox);
+    reader_close(s->reader);
+    db_close(s->db);
+    journal_close(s->journal);
+    buf_free(&s->compaction.records);
+    arena_free(&s->arena);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    free(s);
+}
+
+void store_session(struct store *s, const struct db_session *from) {
+    struct op *o = op_new(OP_SESSION, from->id.n + from->reason.n + from->info.n + from->transcript.n);
+    if (!o)
+        return; /* a session's record is worth less than the process */
+    size_t used = 0;
+    o->session = *from;
+    o->session.id = op_text(o, &used, from->id);
+    o->session.reason = op_text(o, &used, from->reason);
+    o->session.info = op_text(o, &used, from->info);
+    o->session.transcript = op_text(o, &used, from->transcript);
+    push(s, o, NULL);
+}
+
+void store_summary(struct store *s, str id, uint32_t attachments, str json) {
+    struct op *o = op_new(OP_SUMMARY, id.n + json.n);
+    if (!o)
+        return;
+    size_t used = 0;
+    o->message.id = op_text(o, &used, id);
+    o->message.summary = op_text(o, &used, json);
+    o->message.attachments = attachments;
+    push(s, o, NULL);
+}
+
+struct store_sums store_sums(struct store *s) {
+    return (struct store_sums){.journal = journal_position(s->journal),
+                               .db = s->applied,
+                               .disk_bytes = journal_disk_bytes(s->journal) + s->big_bytes,
+                               .memory = s->memory,
+                               .segments = journal_segments(s->journal)};
+}

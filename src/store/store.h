@@ -1,0 +1,74 @@
+/* store.h - where mail is kept: the interface of the one writer.  All calls belong to the thread of the loop; what takes
+ * long happens in threads of the store's own, whose news come when store_fd() is readable.
+ *
+ *     mail:     begin -> envelope, transcript, body in pieces -> commit -> ops.mail_done, once
+ *               or abort at any time before commit
+ *     turn:     store_commit() at the end of each turn of the loop: everything that waits is appended, synced once, answered
+ *     reading:  store_request() -> ops.answer, perhaps several times -> the last one has r->done
+ *
+ * A mail that was answered OK is on stable storage.  One that was answered otherwise left nothing behind. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "store/reader.h"
+
+struct store;
+struct store_mail;
+
+struct store_options {
+    const char *data; /* the directory; it exists */
+    struct disk *disk; /* disk_system(), or a test's.  The database is always SQLite's own files */
+    uint64_t segment_size, big_min, memory_budget, lag_max;
+    uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions;
+    uint64_t message_max, disk_reserve;
+    uint64_t random_seed;
+};
+
+struct store_ops {
+    /* OK, or why not.  The mail is over; owner is what store_mail_begin() was given (NULL after store_mail_forget()). */
+    void (*mail_done)(void *arg, void *owner, enum err e, const char *text);
+    /* Is mail accepted?  ERR_FULL, ERR_IO: refuse it before DATA.  Told when it changes. */
+    void (*state)(void *arg, enum err e, const char *text);
+    /* The database lags: take nothing more from those who bring mail (true), go on (false). */
+    void (*hold)(void *arg, bool on);
+    /* Some frames of the answer are in r->out.  Done: r is freed on return.  Else it is the callee's, to give back with
+     * store_request_more() when there is room for more. */
+    void (*answer)(void *arg, struct request *r);
+    void (*changed)(void *arg, const struct frame *f); /* a CHANGED_* frame for all who subscribed */
+    void (*soon)(void *arg); /* something waits for store_commit() */
+};
+
+enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg,
+                    struct why *w) MUST_CHECK;
+void store_set_limits(struct store *s, const struct store_options *o); /* of retention, disk and lag */
+void store_close(struct store *s); /* commits what waits, applies it, checkpoints */
+
+int store_fd(struct store *s);
+void store_news(struct store *s);   /* when it is readable */
+void store_commit(struct store *s);
+void store_second(struct store *s); /* each second: space, repair, recycling, compaction */
+bool store_impatient(const struct store *s); /* a request waits for the database: call store_moment() every 50 ms or so */
+void store_moment(struct store *s);
+
+struct store_mail *store_mail_begin(struct store *s, void *owner, str id, uint64_t size_hint);
+/* What goes wrong in these is kept and answered at commit. */
+void store_mail_body(struct store_mail *m, str bytes);
+void store_mail_envelope(struct store_mail *m, str bytes);
+void store_mail_transcript(struct store_mail *m, str bytes);
+void store_mail_commit(struct store_mail *m);
+void store_mail_abort(struct store_mail *m);  /* before commit; m is gone */
+void store_mail_forget(struct store_mail *m); /* after commit: it will be finished, but nobody waits */
+
+void store_session(struct store *s, const struct db_session *session);
+void store_summary(struct store *s, str id, uint32_t attachments, str json);
+void store_request(struct store *s, struct request *r); /* takes it over */
+void store_request_more(struct store *s, struct request *r);
+
+struct store_sums { /* for tests and metrics */
+    struct journal_position journal;
+    struct db_state db;
+    uint64_t disk_bytes, memory, segments;
+};
+struct store_sums store_sums(struct store *s);
+
+#endif

@@ -1,0 +1,88 @@
+/* store_impl.h - what store.c and store_mail.c share; nobody else includes it. */
+#ifndef STORE_STORE_IMPL_H
+#define STORE_STORE_IMPL_H
+
+#include "base/arena.h"
+#include "store/follower.h"
+#include "store/journal.h"
+#include "store/record.h"
+#include "store/store.h"
+
+enum item_kind { ITEM_MAIL, ITEM_GONE, ITEM_GONE_BELOW, ITEM_MOVED };
+
+/* What waits for the next group. */
+struct item {
+    struct list node;
+    enum item_kind kind;
+    struct journal_place place;
+    struct request *request; /* GONE, GONE_BELOW: whose answer; NULL for retention */
+    struct buf nums;         /* GONE: a piece of the numbers */
+    bool last;               /* GONE: the piece with which the request is done */
+    char num[8];             /* GONE_BELOW, MOVED: little-endian */
+    uint64_t number, count;  /* the same; how many give way */
+    struct buf body;         /* MOVED */
+};
+
+struct store_mail {
+    struct item item; /* first */
+    struct task task; /* syncing its big file */
+    struct store *store;
+    void *owner;
+    char id[ID_SIZE], session[64];
+    size_t session_n;
+    uint64_t created_ms, size, size_hint;
+    struct buf body, envelope, transcript, head;
+    uint64_t big; /* name of its file; 0: in memory */
+    int fd;
+    uint64_t hinted;
+    uint32_t block_sum;
+    struct buf sums; /* crc32c of each MiB, for a big one */
+    bool committing, aborted;
+    enum err fault;
+    struct why why;
+};
+
+struct store {
+    struct store_options options;
+    struct store_ops ops;
+    void *arg;
+    char data[400], journal_dir[JOURNAL_PATH], big_dir[JOURNAL_PATH], db_path[JOURNAL_PATH];
+    int lock_fd;
+    struct disk *disk;
+    struct journal *journal;
+    struct db *db;
+    struct follower *follower;
+    struct reader *reader;
+    struct outbox outbox;
+    struct worker reading, preparing, syncing;
+    struct journal_job job;
+    struct task job_task;
+    struct compaction compaction;
+    bool compacting;
+
+    struct list waiting;    /* items for the next group */
+    size_t moves_waiting;   /* of the running compaction */
+    struct list held;       /* requests that wait for the database */
+    size_t asking;          /* requests in the reader's hands */
+    struct db_state applied; /* as of the last note */
+    uint64_t last_pushed;   /* seq of the last op given to the follower */
+    uint64_t newest;        /* number of the newest message */
+    uint64_t retire, retire_count; /* a retention that could not be written: again next second */
+    bool holding, checkpointing, trouble_told;
+    enum err state, disk_state;
+    uint64_t memory, big_bytes, big_counter;
+    uint64_t stats_told_ms;
+    bool stats_due;
+    struct arena arena;
+};
+
+/* store_mail.c */
+void mail_parts(struct store_mail *m, struct iovec parts[4]);
+void mail_answer(struct store_mail *m, enum err e, const char *text); /* and free it */
+struct op *mail_op(struct store_mail *m);
+void big_path(const struct store *s, uint64_t big, char path[JOURNAL_PATH]);
+/* store.c */
+void store_wait(struct store *s, struct item *i);
+uint64_t store_now_ms(void);
+
+#endif

@@ -1,0 +1,194 @@
+#include "web/reader.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdlib.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "sys/clock.h"
+#include "sys/link.h"
+
+struct question {
+    struct list node; /* in `refused`, when there was no link to ask over */
+    uint32_t tag;
+    reader_answer *answer;
+    void *arg;
+};
+
+static struct {
+    struct event_base *base;
+    struct link *link;
+    struct map questions; /* tag -> struct question */
+    struct list refused;
+    struct event *refuse;
+    uint32_t last_tag;
+    void (*on_change)(const struct frame *f);
+    void (*on_link)(void);
+} reader;
+
+/* Every row that carries a tag has it first; these are the ones a reader asks with or is answered by. */
+static uint32_t *tag_of(struct frame *f) {
+    switch (f->type) {
+    case FRAME_LIST: return &f->list.tag;
+    case FRAME_GET: return &f->get.tag;
+    case FRAME_READ: return &f->read.tag;
+    case FRAME_MARK: return &f->mark.tag;
+    case FRAME_DELETE: return &f->delete.tag;
+    case FRAME_SESSION_GET: return &f->session_get.tag;
+    case FRAME_STATS_GET: return &f->stats_get.tag;
+    case FRAME_ROW: return &f->row.tag;
+    case FRAME_ENVELOPE: return &f->envelope.tag;
+    case FRAME_TRANSCRIPT: return &f->transcript.tag;
+    case FRAME_BYTES: return &f->bytes.tag;
+    case FRAME_SESSION: return &f->session.tag;
+    case FRAME_SESSION_MAIL: return &f->session_mail.tag;
+    case FRAME_STATS: return &f->stats.tag;
+    case FRAME_DONE: return &f->done.tag;
+    case FRAME_FAILED: return &f->failed.tag;
+    default: return NULL;
+    }
+}
+
+static bool is_last(enum frame_type t) {
+    return t == FRAME_BYTES || t == FRAME_STATS || t == FRAME_DONE || t == FRAME_FAILED;
+}
+
+static void answer_failed(struct question *q) {
+    struct frame f = {.type = FRAME_FAILED,
+                      .failed = {q->tag, ERR_CLOSED, S("The store is not running. Try again in a moment.")}};
+    q->answer(q->arg, &f);
+    free(q);
+}
+
+static void fail_all(void) {
+    struct map lost = reader.questions;
+    reader.questions = MAP(lost.seed);
+    size_t at = 0;
+    for (struct question *q; (q = map_next(&lost, &at)) != NULL;)
+        list_add_tail(&reader.refused, &q->node);
+    map_free(&lost);
+    event_active(reader.refuse, EV_TIMEOUT, 0);
+}
+
+static void on_refuse(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what, (void)arg;
+    while (!list_empty(&reader.refused)) {
+        struct question *q = LIST_ENTRY(list_first(&reader.refused), struct question, node);
+        list_remove(&q->node);
+        answer_failed(q);
+    }
+}
+
+static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
+    (void)arg, (void)l, (void)fd;
+    struct frame copy = *f;
+    uint32_t *tag = tag_of(&copy);
+    if (!tag) {
+        reader.on_change(f);
+        return;
+    }
+    struct question *q = map_get(&reader.questions, *tag);
+    if (!q)
+        return; /* cancelled meanwhile */
+    reader_answer *answer = q->answer;
+    void *to = q->arg;
+    if (is_last(f->type)) {
+        map_remove(&reader.questions, q->tag);
+        free(q);
+    }
+    answer(to, f);
+}
+
+static void on_close(void *arg, struct link *l) {
+    (void)arg;
+    if (l != reader.link)
+        return;
+    reader.link = NULL;
+    fail_all();
+    reader.on_link();
+}
+
+void reader_start(struct event_base *base, void (*on_change)(const struct frame *f), void (*on_link)(void)) {
+    uint64_t seed;
+    random_bytes(&seed, sizeof seed);
+    reader.base = base;
+    reader.on_change = on_change;
+    reader.on_link = on_link;
+    reader.questions = MAP(seed);
+    list_init(&reader.refused);
+    reader.refuse = evtimer_new(base, on_refuse, NULL);
+    assert(reader.refuse);
+}
+
+void reader_link(int fd) {
+    static const struct link_ops ops = {.on_frame = on_frame, .on_close = on_close};
+    if (reader.link) {
+        link_close(reader.link);
+        fail_all();
+    }
+    reader.link = link_open(reader.base, fd, FRAME_STORE_TO_READER, &ops, NULL);
+    assert(reader.link);
+    reader.on_link();
+}
+
+bool reader_up(void) {
+    return reader.link != NULL;
+}
+
+void reader_stop(void) {
+    if (reader.link)
+        link_close(reader.link);
+    reader.link = NULL;
+    fail_all();
+    on_refuse(-1, 0, NULL);
+    map_free(&reader.questions);
+    event_free(reader.refuse);
+}
+
+uint32_t reader_ask(struct frame *f, reader_answer *answer, void *arg) {
+    struct question *q = calloc(1, sizeof *q);
+    assert(q);
+    do
+        q->tag = ++reader.last_tag;
+    while (q->tag == 0 || map_get(&reader.questions, q->tag));
+    q->answer = answer;
+    q->arg = arg;
+    *tag_of(f) = q->tag;
+    if (reader.link) {
+        bool kept = map_put(&reader.questions, q->tag, q);
+        assert(kept);
+        list_init(&q->node);
+        link_send(reader.link, f);
+    } else {
+        list_add_tail(&reader.refused, &q->node);
+        event_active(reader.refuse, EV_TIMEOUT, 0);
+    }
+    return q->tag;
+}
+
+static struct question *refused_question(uint32_t tag) {
+    LIST_EACH(&reader.refused, node) {
+        struct question *q = LIST_ENTRY(node, struct question, node);
+        if (q->tag == tag)
+            return q;
+    }
+    return NULL;
+}
+
+void reader_cancel(uint32_t tag) {
+    struct question *q = tag ? map_remove(&reader.questions, tag) : NULL;
+    if (q) {
+        struct frame f = {.type = FRAME_CANCEL, .cancel = {tag}};
+        if (reader.link)
+            link_send(reader.link, &f);
+    } else if ((q = tag ? refused_question(tag) : NULL) != NULL) {
+        list_remove(&q->node);
+    }
+    free(q);
+}
+
+void reader_tell(const struct frame *f) {
+    if (reader.link)
+        link_send(reader.link, f);
+}

@@ -1,0 +1,503 @@
+"""httpd by itself: the test is its supervisor, its store and its content role, so that these can stall, vanish and lie."""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import BUILD, ROOT, wait_until
+
+HTTPD = os.path.join(BUILD, "libexec", "penfold", "httpd")
+STORE, CONTENT = 2, 4
+
+
+def rows():
+    """frames.def: {number: (name, [(kind, field)])} and {name: number}."""
+    text = open(os.path.join(ROOT, "src/frame/frames.def")).read()
+    found = {}
+    for name, number, fields in re.findall(r"^FRAME\(\w+, (\w+), (\d+), \w+, (.*?)\)(?:\s*/\*.*)?$", text, re.M):
+        found[int(number)] = (name, re.findall(r"(U8|U32|U64|STR)\((\w+)\)", fields + ")"))
+    return found
+
+
+ROWS = rows()
+NUMBERS = {name: number for number, (name, _) in ROWS.items()}
+FORMATS = {"U8": "<B", "U32": "<I", "U64": "<Q"}
+
+
+def pack(name, /, **values):
+    body = b""
+    for kind, field in ROWS[NUMBERS[name]][1]:
+        value = values.get(field, b"" if kind == "STR" else 0)
+        if kind == "STR":
+            value = value.encode() if isinstance(value, str) else value
+            body += struct.pack("<I", len(value)) + value
+        else:
+            body += struct.pack(FORMATS[kind], value)
+    return struct.pack("<IHBB", len(body) + 8, NUMBERS[name], 1, 0) + body
+
+
+def unpack(data):
+    number = struct.unpack_from("<H", data, 4)[0]
+    name, fields = ROWS[number]
+    at, values = 8, {}
+    for kind, field in fields:
+        if kind == "STR":
+            n = struct.unpack_from("<I", data, at)[0]
+            values[field] = data[at + 4:at + 4 + n]
+            at += 4 + n
+        else:
+            values[field] = struct.unpack_from(FORMATS[kind], data, at)[0]
+            at += struct.calcsize(FORMATS[kind])
+    assert at == len(data)
+    return name, values
+
+
+class Link(threading.Thread):
+    """Our end of a link: every frame goes to `handle(link, name, values)`."""
+
+    def __init__(self, sock, handle):
+        super().__init__(daemon=True)
+        self.sock, self.handle, self.lock = sock, handle, threading.Lock()
+        self.start()
+
+    def send(self, name, /, **values):
+        with self.lock:
+            self.sock.sendall(pack(name, **values))
+
+    def run(self):
+        data = b""
+        try:
+            while True:
+                piece = self.sock.recv(1 << 16)
+                if not piece:
+                    return
+                data += piece
+                while len(data) >= 8 and len(data) >= struct.unpack_from("<I", data)[0]:
+                    n = struct.unpack_from("<I", data)[0]
+                    name, values = unpack(data[:n])
+                    data = data[n:]
+                    if name != "credit":
+                        self.send("credit", bytes=n)
+                        self.handle(self, name, values)
+        except OSError:
+            pass
+
+    def close(self):
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.sock.close()
+
+
+def message_id(n):
+    return base64.b64encode(hashlib.sha256(str(n).encode()).digest(), altchars=b"ab").decode()[:22]
+
+
+class Store:
+    """Messages in a list, newest last; `mute`: kinds of request that are never answered."""
+
+    def __init__(self):
+        self.messages, self.mute, self.reads, self.log, self.summaries = [], set(), 0, [], {}
+
+    def add(self, raw, summary=b""):
+        number = len(self.messages) + 1
+        m = {"num": number, "id": message_id(number).encode(), "raw": raw, "seen": 0, "summary": summary}
+        self.messages.append(m)
+        return m["id"].decode()
+
+    def find(self, name):
+        if name == b"latest":
+            return self.messages[-1] if self.messages else None
+        return next((m for m in self.messages if m["id"] == name), None)
+
+    def row(self, link, tag, m):
+        link.send("row", tag=tag, num=m["num"], id=m["id"], created_ms=1_763_878_411_123 + m["num"], size=len(m["raw"]), seen=m["seen"],
+                  session=message_id(0), summary=m["summary"] or self.summaries.get(m["id"], b""))
+
+    def done(self, link, tag):
+        link.send("done", tag=tag, count=1, total=len(self.messages), unread=sum(not m["seen"] for m in self.messages))
+
+    def failed(self, link, tag):
+        link.send("failed", tag=tag, err=7, text="no such message")
+
+    def __call__(self, link, name, v):
+        self.log.append(name)
+        if name in self.mute:
+            return
+        tag = v.get("tag")
+        if name == "list":
+            found = self.messages[::-1][v["start"]:]
+            for m in found[:v["limit"] or None]:
+                self.row(link, tag, m)
+            self.done(link, tag)
+        elif name == "get":
+            m = self.find(v["id"])
+            if not m:
+                return self.failed(link, tag)
+            self.row(link, tag, m)
+            link.send("envelope", tag=tag, bytes=b"")
+            self.done(link, tag)
+        elif name == "read":
+            m = self.find(v["id"])
+            if not m:
+                return self.failed(link, tag)
+            self.reads += 1
+            link.send("bytes", tag=tag, offset=v["offset"], size=len(m["raw"]), bytes=m["raw"][v["offset"]:v["offset"] + v["length"]])
+        elif name == "mark":
+            for m in self.messages:
+                if v["all"] or m["id"] in v["ids"]:
+                    m["seen"] = v["read"]
+            self.done(link, tag)
+        elif name == "delete":
+            self.messages = [m for m in self.messages if not v["all"] and m["id"] not in v["ids"]]
+            self.done(link, tag)
+        elif name == "stats_get":
+            link.send("stats", tag=tag, total=len(self.messages), unread=sum(not m["seen"] for m in self.messages))
+        elif name == "summary_put":
+            self.summaries[v["id"]] = v["json"]
+        elif name == "session_get":
+            self.failed(link, tag)
+
+
+SUMMARY = {"MessageID": "m", "From": {"Name": "", "Address": "a@b"}, "To": [], "Cc": [], "Bcc": [], "ReplyTo": [], "Subject": "s", "Username": "",
+           "Attachments": 0, "Snippet": "x"}
+
+
+class Content:
+    """Answers every view with what `answer` says: (type, [pieces], err)."""
+
+    def __init__(self):
+        self.answer, self.mute, self.fed, self.kinds = None, False, {}, {}
+
+    def __call__(self, link, name, v):
+        tag = v["tag"]
+        if name == "view_begin":
+            self.fed[tag], self.kinds[tag] = 0, v["kind"]
+        elif name == "view_body":
+            self.fed[tag] += len(v["bytes"])
+        elif name == "view_end" and not self.mute:
+            kind, pieces, err = self.answer or ("application/json", [json.dumps(SUMMARY).encode()], 0)
+            link.send("view_head", tag=tag, type=kind)
+            for piece in pieces:
+                link.send("view_out", tag=tag, bytes=piece)
+            link.send("view_done", tag=tag, err=err)
+
+
+class Httpd:
+    def __init__(self, path, conf=""):
+        ours, theirs = socket.socketpair()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.store, self.content, self.ready = Store(), Content(), threading.Event()
+        self.log = open(path / "log", "w+")
+        fd = theirs.fileno()
+
+        def child():
+            os.dup2(fd, 3, inheritable=True)
+
+        self.process = subprocess.Popen([HTTPD], pass_fds=(3,) if fd == 3 else (3, fd), preexec_fn=child, stderr=self.log)
+        theirs.close()
+        self.sock = ours
+        self.control = Link(ours, self.heard)
+        self.control.send("config", text=f"mode sandbox\ndata {path}\n{conf}\nlisten http {{\n  address 127.0.0.1:{self.port}\n  protocol http\n}}\n")
+        self.send_fd("listener", self.listener, name="http")
+        self.link_store()
+        self.link_content()
+        self.control.send("go", instance=0, run_id="test")
+        assert self.ready.wait(10), self.text()
+
+    def text(self):
+        self.log.flush()
+        return open(self.log.name).read()
+
+    def heard(self, link, name, values):
+        if name == "ready":
+            self.ready.set()
+
+    def send_fd(self, frame, sock, /, **values):
+        with self.control.lock:
+            socket.send_fds(self.sock, [pack(frame, **values)], [sock.fileno()])
+
+    def peer(self, role, handle):
+        ours, theirs = socket.socketpair()
+        self.send_fd("peer", theirs, role=role, instance=0)
+        theirs.close()
+        return Link(ours, handle)
+
+    def link_store(self):
+        self.store_link = self.peer(STORE, self.store)
+
+    def link_content(self):
+        self.content_link = self.peer(CONTENT, self.content)
+
+    def get(self, path, method="GET", body=None, headers=None, timeout=20):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            c.request(method, path, body=body, headers=headers or {})
+            r = c.getresponse()
+            return r.status, dict(r.getheaders()), r.read()
+        finally:
+            c.close()
+
+    def talk(self, data, limit=10):
+        """Raw bytes in, all that comes until the server closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=limit) as s:
+            s.sendall(data)
+            out = b""
+            while piece := s.recv(65536):
+                out += piece
+            return out
+
+    def memory(self):
+        text = open(f"/proc/{self.process.pid}/smaps_rollup").read()
+        return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) * 1024
+
+    def stop(self):
+        self.control.send("stop")
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        for link in (self.store_link, self.content_link, self.control):
+            link.close()
+        self.listener.close()
+        assert status == 0, self.text()
+
+
+@pytest.fixture
+def httpd(tmp_path):
+    h = Httpd(tmp_path)
+    yield h
+    h.stop()
+
+
+HEAD = b"Host: localhost\r\n"
+
+
+@pytest.mark.parametrize("request_bytes, status", [
+    (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+    (b"GET /livez HTTP/1.1\r\n" + HEAD + HEAD + b"\r\n", 400),
+    (b"GET /livez HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+    (b"GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n", 400),
+    (b"GET /livez HTTP/1.1\nHost: localhost\n\n", 400),
+    (b"GET /livez HTTP/1.1\r\n" + HEAD + b"X: a\r\n b\r\n\r\n", 400),
+    (b"GET /li\0vez HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
+    (b"GET /li\x01vez HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
+    (b"GET /%00 HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
+    (b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400),
+    (b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    (b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+    (b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Content-Length: x\r\n\r\n", 400),
+    (b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    (b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Content-Length: 6000000\r\n\r\n", 413),
+    (b"GET / HTTP/3.0\r\n" + HEAD + b"\r\n", 505),
+    (b"GET /" + b"a" * 40000, 431),
+    (b"GET / HTTP/1.1\r\n" + HEAD + b"a: b\r\n" * 200 + b"\r\n", 431),
+])
+def test_strict(httpd, request_bytes, status):
+    answer = httpd.talk(request_bytes)
+    assert answer.split(b" ")[1] == str(status).encode(), answer
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.count(b"HTTP/1.1 %d" % status) == 1
+    assert "http_refused" in httpd.text()
+
+
+def test_pipelined_and_kept_alive(httpd):
+    one = b"GET /livez HTTP/1.1\r\n" + HEAD + b"\r\n"
+    last = b"GET /livez HTTP/1.1\r\n" + HEAD + b"Connection: close\r\n\r\n"
+    assert httpd.talk(one * 50 + last).count(b"HTTP/1.1 200 OK") == 51
+    assert httpd.talk(b"GET /livez HTTP/1.0\r\n" + HEAD + b"\r\n").count(b"200 OK") == 1
+    assert b"\r\n\r\nok" in httpd.talk(b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+
+
+def test_byte_by_byte(httpd):
+    with socket.create_connection(("127.0.0.1", httpd.port), timeout=10) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for b in b"PUT /api/v1/messages HTTP/1.1\r\n" + HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}":
+            s.send(bytes([b]))
+        assert b"200 OK" in s.recv(4096)
+
+
+def test_list_pages_and_summaries(httpd):
+    for n in range(330):
+        httpd.store.add(b"x" * n or b"y")
+    status, _, body = httpd.get("/api/v1/messages?limit=0")
+    page = json.loads(body)
+    assert status == 200 and page["count"] == len(page["messages"]) == 330 and page["total"] == 330
+    assert [m["ID"] for m in page["messages"]] == [m["id"].decode() for m in httpd.store.messages[::-1]]
+    wait_until(lambda: len(httpd.store.summaries) == 330, what="the cached summaries")
+    assert set(page["messages"][0]) == set(SUMMARY) | {"ID", "Read", "Created", "Tags", "Size"}
+    page = json.loads(httpd.get("/api/v1/messages?start=1&limit=2")[2])
+    assert [m["ID"] for m in page["messages"]] == [m["id"].decode() for m in httpd.store.messages[-2:-4:-1]] and page["start"] == 1
+
+
+@pytest.mark.parametrize("answer", [("", [], 10), ("", [b"{not json"], 0), ("", [b"[1]"], 0), ("", [b"x" * 60000], 0), ("", [], 0)])
+def test_list_without_good_summaries(httpd, answer):
+    httpd.store.add(b"mail")
+    httpd.content.answer = answer
+    row, = json.loads(httpd.get("/api/v1/messages")[2])["messages"]
+    assert set(row) == set(SUMMARY) | {"ID", "Read", "Created", "Tags", "Size"} and row["Subject"] == ""
+    assert not httpd.store.summaries
+
+
+def test_store_lost_and_back(httpd):
+    ident = httpd.store.add(b"mail")
+    httpd.store.mute = {"list", "read", "get"}
+    answers = []
+    threads = [threading.Thread(target=lambda p=p: answers.append(httpd.get(p)[0])) for p in
+               ("/api/v1/messages", f"/api/v1/message/{ident}/raw", f"/api/v1/message/{ident}", f"/api/v1/message/{ident}/envelope")]
+    for t in threads:
+        t.start()
+    wait_until(lambda: {"list", "read", "get"} <= set(httpd.store.log), what="the requests")
+    httpd.store_link.close()
+    for t in threads:
+        t.join(10)
+    assert answers == [503] * 4
+    assert httpd.get("/readyz")[0] == 503 and httpd.get("/livez")[0] == 200
+    httpd.store.mute = set()
+    httpd.link_store()
+    wait_until(lambda: httpd.get("/readyz")[0] == 200, what="the new link")
+    assert httpd.get(f"/api/v1/message/{ident}/raw")[2] == b"mail"
+
+
+def test_content_lost_and_back(httpd):
+    ident = httpd.store.add(b"mail")
+    httpd.content.mute = True
+    answers = []
+    t = threading.Thread(target=lambda: answers.append(httpd.get(f"/api/v1/message/{ident}")[0]))
+    t.start()
+    wait_until(lambda: httpd.content.fed, what="the view")
+    httpd.content_link.close()
+    t.join(10)
+    assert answers == [503]
+    assert len(json.loads(httpd.get("/api/v1/messages")[2])["messages"]) == 1
+    httpd.content.mute = False
+    httpd.link_content()
+    wait_until(lambda: httpd.get(f"/api/v1/message/{ident}")[0] == 200, what="the new link")
+
+
+def test_message_joins_store_and_content(httpd):
+    ident = httpd.store.add(b"m" * 200_000)
+    body = json.dumps({"Subject": "x", "Text": "y" * 500_000}).encode()
+    httpd.content.answer = ("", [body[i:i + 60000] for i in range(0, len(body), 60000)], 0)
+    status, headers, got = httpd.get(f"/api/v1/message/{ident}")
+    assert status == 200 and headers["Content-Type"] == "application/json"
+    assert json.loads(got) == {"ID": ident, "Tags": [], "Size": 200_000, "Subject": "x", "Text": "y" * 500_000}
+    assert httpd.store.messages[0]["seen"] == 1
+    assert max(httpd.content.fed.values()) == 200_000
+
+
+def test_failure_in_the_middle_cuts_the_answer(httpd):
+    ident = httpd.store.add(b"mail")
+    httpd.content.answer = ("text/html", [b"<p>half"], 10)
+    with pytest.raises(http.client.HTTPException):
+        httpd.get(f"/view/{ident}.html")
+
+
+def test_hostile_types_and_names(httpd):
+    ident = httpd.store.add(b"mail")
+    httpd.content.answer = ("text/html\r\nX-Evil: 1", [b"data"], 0)
+    status, headers, body = httpd.get(f"/api/v1/message/{ident}/part/1")
+    assert (status, headers["Content-Type"], body) == (200, "application/octet-stream", b"data")
+    assert "X-Evil" not in headers and headers["Content-Security-Policy"].startswith("sandbox")
+
+
+def test_slow_client_holds_little(httpd):
+    """50 MiB to clients that do not read: nothing piles up; then all bytes arrive."""
+    raw = os.urandom(1 << 20) * 50
+    ident = httpd.store.add(raw)
+    before = httpd.memory()
+    request = f"GET /api/v1/message/{ident}/raw HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    slow = []
+    for _ in range(20):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", httpd.port))
+        s.sendall(request)
+        slow.append(s)
+    assert httpd.get("/livez")[0] == 200
+    reads = -1
+    while reads != httpd.store.reads:  # until nothing moves any more
+        reads = httpd.store.reads
+        select.select([], [], [], 0.3)
+    grown = httpd.memory() - before
+    assert grown < 20 * 256 * 1024 + 4 * 1024 * 1024, grown
+    first = slow[0]
+    first.settimeout(20)
+    got = b""
+    pieces = []
+    while piece := first.recv(1 << 20):
+        pieces.append(piece)
+    got = b"".join(pieces)
+    assert got.split(b"\r\n\r\n", 1)[1] == raw
+    assert httpd.memory() - before < 20 * 256 * 1024 + 4 * 1024 * 1024
+    for s in slow:
+        s.close()
+    wait_until(lambda: httpd.get("/livez")[0] == 200, what="an answer")
+
+
+def test_connection_limit(tmp_path):
+    h = Httpd(tmp_path, "http_max_connections 5")
+    try:
+        held = [socket.create_connection(("127.0.0.1", h.port)) for _ in range(5)]
+        wait_until(lambda: b"503" in h.talk(b""), what="the refusal")
+        for s in held:
+            s.close()
+        wait_until(lambda: h.get("/livez")[0] == 200, what="room")
+    finally:
+        h.stop()
+
+
+def test_timeouts(tmp_path):
+    h = Httpd(tmp_path, "http_header_timeout 1s\nhttp_idle_timeout 1s")
+    try:
+        begun = time.monotonic()
+        assert b" 408 " in h.talk(b"GET / HTTP/1.1\r\nHost")
+        assert h.talk(b"") == b""
+        assert time.monotonic() - begun < 8
+    finally:
+        h.stop()
+
+
+def test_gone_client_stops_the_work(httpd):
+    ident = httpd.store.add(b"mail")
+    httpd.store.mute = {"read"}
+    s = socket.create_connection(("127.0.0.1", httpd.port))
+    s.sendall(f"GET /api/v1/message/{ident}/raw HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wait_until(lambda: "read" in httpd.store.log, what="the question")
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+    wait_until(lambda: "cancel" in httpd.store.log, what="the cancellation")
+
+
+def test_drain(tmp_path):
+    h = Httpd(tmp_path)
+    ident = h.store.add(b"mail" * 1000)
+    h.store.mute = {"read"}
+    idle = socket.create_connection(("127.0.0.1", h.port))
+    busy = socket.create_connection(("127.0.0.1", h.port), timeout=10)
+    busy.sendall(f"GET /api/v1/message/{ident}/raw HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wait_until(lambda: "read" in h.store.log, what="the question")
+    h.control.send("drain")
+    idle.settimeout(10)
+    assert idle.recv(1) == b""
+    h.store.mute = set()
+    h.store_link.send("bytes", tag=1, offset=0, size=4000, bytes=b"mail" * 1000)
+    got = b""
+    while piece := busy.recv(65536):
+        got += piece
+    assert got.endswith(b"mail" * 1000) and b"Connection: " in got
+    busy.close()
+    assert h.process.wait(10) == 0
