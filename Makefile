@@ -14,6 +14,7 @@ VERSION := 0.1.0
 SAN ?=
 BUILD := build$(if $(SAN),-san)
 CC := gcc
+, := ,
 # One short line for each step; `make V=1` shows the commands.
 Q := $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-5s %s\n' $(1) $(2))
@@ -26,7 +27,6 @@ CPPFLAGS := -D_GNU_SOURCE -DPENFOLD_VERSION='"$(VERSION)"' -Isrc -I$(BUILD)/gen
 CFLAGS := -std=gnu17 -O2 -g -fno-strict-aliasing -fstack-protector-strong -fstack-clash-protection -fPIE $(WARN) \
           $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=address$(,)undefined)
-, := ,
 
 # What may be linked: libraries by name (pkg-config), modules by folder.
 LIB_event   := -levent_core

@@ -97,17 +97,17 @@ bool id_valid(str s) {
 }
 
 static uint32_t crc32c_table(uint32_t crc, str s) {
-    static uint32_t table[256];
-    if (!table[1])
-        for (uint32_t i = 0; i < 256; i++) {
-            uint32_t c = i;
-            for (int k = 0; k < 8; k++)
-                c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
-            table[i] = c;
-        }
+    /* Per half byte: small, and constant, so that threads may share it. */
+    static const uint32_t table[16] = {
+        0x00000000u, 0x105ec76fu, 0x20bd8edeu, 0x30e349b1u, 0x417b1dbcu, 0x5125dad3u, 0x61c69362u, 0x7198540du,
+        0x82f63b78u, 0x92a8fc17u, 0xa24bb5a6u, 0xb21572c9u, 0xc38d26c4u, 0xd3d3e1abu, 0xe330a81au, 0xf36e6f75u,
+    };
     crc = ~crc;
-    for (size_t i = 0; i < s.n; i++)
-        crc = table[(crc ^ (unsigned char)s.p[i]) & 255] ^ crc >> 8;
+    for (size_t i = 0; i < s.n; i++) {
+        crc ^= (unsigned char)s.p[i];
+        crc = table[crc & 15] ^ crc >> 4;
+        crc = table[crc & 15] ^ crc >> 4;
+    }
     return ~crc;
 }
 
@@ -209,6 +209,11 @@ void utf8_clean(str s, struct buf *out) {
     }
 }
 
+/* What would break a line or turn its text around (UAX #9): separators, marks, embeddings, isolates. */
+static bool is_trick(uint32_t c) {
+    return (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x61c;
+}
+
 void escape_print(str s, struct buf *out) {
     while (s.n) {
         uint32_t c = 0;
@@ -222,7 +227,7 @@ void escape_print(str s, struct buf *out) {
             buf_add(out, S("\\t"));
         else if (byte == '"' || byte == '\\')
             buf_printf(out, "\\%c", byte);
-        else if ((n == 1 && !char_is_ctl(byte)) || (n > 1 && c >= 0xa0 && !(c >= 0x2028 && c <= 0x202e)))
+        else if ((n == 1 && !char_is_ctl(byte)) || (n > 1 && c >= 0xa0 && !is_trick(c)))
             buf_add(out, str_head(s, n));
         else
             for (size_t i = 0; i < (n ? n : 1); i++)

@@ -77,7 +77,7 @@ static void put_row(struct buf *out, json_t *m, unsigned columns) {
 
 static int print_table(const struct cli_args *args, str text) {
     json_error_t error;
-    json_t *root = json_loadb(text.p, text.n, 0, &error), *messages = json_object_get(root, "messages");
+    json_t *root = json_loadb(text.p, text.n, JSON_ALLOW_NUL, &error), *messages = json_object_get(root, "messages");
     if (!json_is_array(messages)) {
         json_decref(root);
         return cli_error(args->page, EX_UNAVAILABLE, "%s does not answer as a Penfold does", cli_text(args, "url"));

@@ -421,7 +421,10 @@ static void finish_gone_below(struct store *s, struct item *i, enum err e, const
         assert(o);
         o->num = i->number;
         push(s, o, &i->place);
-        log_event(r ? EV_STORE_DELETED : EV_STORE_RETIRED, LOG_NUM("messages", i->count), LOG_END);
+        if (r)
+            log_event(EV_STORE_DELETED, LOG_NUM("messages", i->count), LOG_END);
+        else
+            s->retired += i->count; /* with each message in a full store: the log gets the sum of a while */
         struct frame f = {.type = r ? FRAME_CHANGED_TRUNCATED : FRAME_CHANGED_PRUNED};
         if (!r)
             f.changed_pruned.count = i->count;
@@ -800,8 +803,17 @@ static void maybe_checkpoint(struct store *s) {
     push(s, o, NULL);
 }
 
+static void tell_retired(struct store *s) {
+    enum { EVERY = 10 };
+    if (!s->retired || ++s->retired_wait < EVERY)
+        return;
+    log_event(EV_STORE_RETIRED, LOG_NUM("messages", s->retired), LOG_END);
+    s->retired = s->retired_wait = 0;
+}
+
 void store_second(struct store *s) {
     struct why w;
+    tell_retired(s);
     look_at_space(s);
     enum err e = journal_repair(s->journal, &w);
     if (e && s->state == OK)

@@ -68,6 +68,7 @@ struct store {
     uint64_t last_pushed;   /* seq of the last op given to the follower */
     uint64_t newest;        /* number of the newest message */
     uint64_t retire, retire_count; /* a retention that could not be written: again next second */
+    uint64_t retired, retired_wait; /* not yet told to the log; seconds since */
     bool holding, checkpointing, trouble_told;
     enum err state, disk_state;
     uint64_t memory, big_bytes, big_counter;

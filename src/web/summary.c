@@ -63,7 +63,7 @@ static void on_out(void *arg, str bytes) {
 /* What comes from the content role was made from mail: take it into our answers only if it is one JSON object. */
 static bool is_object(str json) {
     json_error_t error;
-    json_t *root = json.n > 2 && json.p[0] == '{' ? json_loadb(json.p, json.n, 0, &error) : NULL;
+    json_t *root = json.n > 2 && json.p[0] == '{' ? json_loadb(json.p, json.n, JSON_ALLOW_NUL, &error) : NULL;
     bool object = root != NULL && json_is_object(root);
     json_decref(root);
     return object;

@@ -1,0 +1,747 @@
+/* The store as a whole: threads, database, big files; on the system's disk, and on one that fails. */
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "smtp/envelope.h"
+#include "store/file_fault.h"
+#include "store/store_check.h"
+
+enum { MAILS = 6000 };
+
+struct mail {
+    char id[ID_SIZE + 1];
+    uint32_t size, seed;
+    bool answered, gone;
+    enum err e;
+};
+
+struct bench { /* a store, what was given to it, and what it said */
+    char dir[200];
+    struct store_options o;
+    struct store *s;
+    struct mail mails[MAILS];
+    size_t count;
+    enum err state;
+    bool held;
+    unsigned holds;
+    struct buf answer;
+    bool done;
+    uint64_t pruned, fresh, truncated;
+    uint32_t tag;
+};
+
+static void on_done(void *arg, void *owner, enum err e, const char *text) {
+    struct mail *m = owner;
+    (void)arg, (void)text;
+    assert_false(m->answered);
+    m->answered = true;
+    m->e = e;
+}
+static void on_state(void *arg, enum err e, const char *text) {
+    (void)text;
+    ((struct bench *)arg)->state = e;
+}
+static void on_hold(void *arg, bool on) {
+    struct bench *b = arg;
+    b->held = on;
+    b->holds += on;
+}
+static void on_answer(void *arg, struct request *r) {
+    struct bench *b = arg;
+    buf_add(&b->answer, buf_str(&r->out));
+    b->done = r->done;
+    if (!r->done)
+        store_request_more(b->s, r);
+}
+static void on_changed(void *arg, const struct frame *f) {
+    struct bench *b = arg;
+    b->fresh += f->type == FRAME_CHANGED_NEW;
+    b->truncated += f->type == FRAME_CHANGED_TRUNCATED;
+    if (f->type == FRAME_CHANGED_PRUNED)
+        b->pruned += f->changed_pruned.count;
+}
+static void on_soon(void *arg) {
+    (void)arg;
+}
+static const struct store_ops ops = {on_done, on_state, on_hold, on_answer, on_changed, on_soon};
+
+static enum err start(struct bench *b, struct why *w) {
+    b->s = NULL;
+    b->state = OK;
+    return store_open(&b->s, &b->o, &ops, b, w);
+}
+
+static void restart(struct bench *b) {
+    struct why w = {0};
+    store_close(b->s);
+    enum err e = start(b, &w);
+    if (e)
+        print_message("%s\n", w.text);
+    assert_int_equal(e, OK);
+}
+
+static struct bench *bench_make(void) {
+    struct bench *b = calloc(1, sizeof(*b));
+    snprintf(b->dir, sizeof(b->dir), "%s/penfold-store-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    assert_non_null(mkdtemp(b->dir));
+    b->o = (struct store_options){.data = b->dir,
+                                  .disk = disk_system(),
+                                  .segment_size = 1024 * 1024,
+                                  .big_min = 100 * 1024,
+                                  .memory_budget = 64 * 1024 * 1024,
+                                  .lag_max = 20000,
+                                  .message_max = 50 * 1024 * 1024,
+                                  .disk_reserve = 1,
+                                  .random_seed = 42};
+    b->answer = BUF(512u * 1024 * 1024);
+    return b;
+}
+
+static struct bench *bench_new(void) {
+    struct bench *b = bench_make();
+    struct why w = {0};
+    assert_int_equal(start(b, &w), OK);
+    return b;
+}
+
+static void bench_free(struct bench *b) {
+    char command[300];
+    store_close(b->s);
+    buf_free(&b->answer);
+    snprintf(command, sizeof(command), "rm -rf '%s'", b->dir);
+    assert_int_equal(system(command), 0);
+    free(b);
+}
+
+static void fill(char *p, uint32_t seed, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        seed = seed * 1664525 + 1013904223;
+        p[i] = (char)(seed >> 24);
+    }
+}
+
+static void turn(struct bench *b) {
+    struct pollfd p = {store_fd(b->s), POLLIN, 0};
+    store_commit(b->s);
+    if (poll(&p, 1, 20) > 0)
+        store_news(b->s);
+    store_moment(b->s);
+}
+
+static struct store_mail *begin(struct bench *b, uint32_t size, struct mail **out) {
+    struct mail *m = &b->mails[b->count++];
+    uint8_t random[16];
+    for (size_t i = 0; i < 16; i++)
+        random[i] = (uint8_t)(rand() >> 4);
+    memset(m, 0, sizeof(*m));
+    id_encode(random, m->id);
+    m->size = size;
+    m->seed = (uint32_t)b->count;
+    *out = m;
+    struct store_mail *s = store_mail_begin(b->s, m, str_n(m->id, ID_SIZE), 0);
+    assert_non_null(s);
+    struct envelope v = {.sender = S("a@b"), .session = S("SESSIONSESSIONSESSION1"), .received_us = 1700000000000000};
+    struct buf e = BUF(1000);
+    envelope_put(&e, &v);
+    store_mail_envelope(s, buf_str(&e));
+    buf_free(&e);
+    store_mail_transcript(s, S("C: DATA\n"));
+    return s;
+}
+
+static struct mail *give(struct bench *b, uint32_t size) {
+    struct mail *m;
+    struct store_mail *s = begin(b, size, &m);
+    char *body = malloc(size + 1);
+    fill(body, m->seed, size);
+    for (uint32_t at = 0; at < size; at += 50000)
+        store_mail_body(s, str_n(body + at, size - at < 50000 ? size - at : 50000));
+    free(body);
+    store_mail_commit(s);
+    return m;
+}
+
+static void wait_for(struct bench *b, const struct mail *m) {
+    for (int i = 0; i < 1000 && !m->answered; i++)
+        turn(b);
+    assert_true(m->answered);
+}
+
+static struct mail *put(struct bench *b, uint32_t size) {
+    struct mail *m = give(b, size);
+    wait_for(b, m);
+    return m;
+}
+
+static void ask(struct bench *b, struct frame *f) {
+    struct request *r = request_new(f, b);
+    assert_non_null(r);
+    buf_reset(&b->answer);
+    b->done = false;
+    store_request(b->s, r);
+    for (int i = 0; i < 1000 && !b->done; i++)
+        turn(b);
+    assert_true(b->done);
+}
+
+static struct frame last_frame(struct bench *b) {
+    struct frame f = {0}, last = {0};
+    for (str s = buf_str(&b->answer); s.n && frame_take(&s, &f) == OK;)
+        last = f;
+    return last;
+}
+
+static uint64_t list_count(struct bench *b) {
+    ask(b, &(struct frame){.type = FRAME_LIST, .list = {.tag = 1}});
+    struct frame f = last_frame(b);
+    assert_int_equal(f.type, FRAME_DONE);
+    uint64_t rows = 0;
+    struct frame row;
+    for (str s = buf_str(&b->answer); s.n && frame_take(&s, &row) == OK;)
+        rows += row.type == FRAME_ROW;
+    assert_int_equal(rows, f.done.count);
+    assert_int_equal(f.done.count, f.done.total);
+    return f.done.count;
+}
+
+static enum err fetch(struct bench *b, const char *id, struct buf *out) {
+    uint64_t at = 0, size = 1;
+    buf_reset(out);
+    while (at < size) {
+        struct frame q = {.type = FRAME_READ, .read = {2, str_of(id), at, READER_READ_MAX}};
+        ask(b, &q);
+        struct frame f = last_frame(b);
+        if (f.type == FRAME_FAILED)
+            return (enum err)f.failed.err;
+        assert_int_equal(f.type, FRAME_BYTES);
+        size = f.bytes.size;
+        if (size == 0)
+            return OK;
+        assert_true(f.bytes.bytes.n > 0);
+        buf_add(out, f.bytes.bytes);
+        at += f.bytes.bytes.n;
+    }
+    return OK;
+}
+
+static void assert_there(struct bench *b, const struct mail *m) {
+    struct buf got = BUF(100u * 1024 * 1024);
+    char *expected = malloc(m->size + 1);
+    fill(expected, m->seed, m->size);
+    assert_int_equal(fetch(b, m->id, &got), OK);
+    assert_int_equal(got.n, m->size);
+    assert_memory_equal(got.p ? got.p : "", expected, m->size);
+    free(expected);
+    buf_free(&got);
+}
+
+static void assert_absent(struct bench *b, const struct mail *m) {
+    struct buf got = BUF(1024u * 1024);
+    assert_int_equal(fetch(b, m->id, &got), ERR_NOT_FOUND);
+    buf_free(&got);
+}
+
+static void tell(void *arg, bool fault, const char *line) {
+    (void)arg;
+    if (fault)
+        print_message("check: %s\n", line);
+}
+
+static uint64_t check_faults(struct bench *b) { /* closes and opens again */
+    struct store_check_result r;
+    struct why w = {0};
+    store_close(b->s);
+    enum err e = store_check(b->dir, b->o.segment_size, tell, NULL, &r, &w);
+    if (e)
+        print_message("%s\n", w.text);
+    assert_int_equal(e, OK);
+    assert_int_equal(start(b, &w), OK);
+    return r.faults;
+}
+
+/* ---- the ordinary ---- */
+
+static void what_is_accepted_can_be_read(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    static const uint32_t sizes[] = {0, 1, 100, 10240, 99999, 102400, 102401, 1048576, 1048577, 3000000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct mail *m = put(b, sizes[i]);
+        assert_int_equal(m->e, OK);
+        assert_there(b, m);
+    }
+    assert_int_equal(list_count(b), b->count);
+    assert_int_equal(b->fresh, b->count);
+    restart(b);
+    for (size_t i = 0; i < b->count; i++)
+        assert_there(b, &b->mails[i]);
+    assert_int_equal(check_faults(b), 0);
+    bench_free(b);
+}
+
+static void get_tells_all(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct mail *m = put(b, 500);
+    ask(b, &(struct frame){.type = FRAME_GET, .get = {3, S("latest")}});
+    struct frame f;
+    str s = buf_str(&b->answer);
+    assert_int_equal(frame_take(&s, &f), OK);
+    assert_int_equal(f.type, FRAME_ROW);
+    assert_memory_equal(f.row.id.p, m->id, ID_SIZE);
+    assert_int_equal(f.row.created_ms, 1700000000000);
+    assert_int_equal(frame_take(&s, &f), OK);
+    assert_int_equal(f.type, FRAME_ENVELOPE);
+    assert_int_equal(frame_take(&s, &f), OK);
+    assert_int_equal(f.type, FRAME_TRANSCRIPT);
+    assert_true(str_eq(f.transcript.bytes, S("C: DATA\n")));
+    assert_int_equal(last_frame(b).type, FRAME_DONE);
+    bench_free(b);
+}
+
+static void marks_and_summaries_stay(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 5; i++)
+        put(b, 100);
+    ask(b, &(struct frame){.type = FRAME_MARK, .mark = {4, 1, 0, str_n(b->mails[2].id, ID_SIZE)}});
+    struct frame f = last_frame(b);
+    assert_int_equal(f.done.count, 1);
+    assert_int_equal(f.done.unread, 4);
+    ask(b, &(struct frame){.type = FRAME_MARK, .mark = {4, 1, 1, STR_NONE}});
+    assert_int_equal(last_frame(b).done.unread, 0);
+    ask(b, &(struct frame){.type = FRAME_MARK, .mark = {4, 0, 1, STR_NONE}});
+    assert_int_equal(last_frame(b).done.unread, 5);
+    store_summary(b->s, str_n(b->mails[0].id, ID_SIZE), 3, S("{}"));
+    assert_int_equal(check_faults(b), 0);
+    ask(b, &(struct frame){.type = FRAME_GET, .get = {3, str_n(b->mails[0].id, ID_SIZE)}});
+    str s = buf_str(&b->answer);
+    assert_int_equal(frame_take(&s, &f), OK);
+    assert_int_equal(f.row.attachments, 3);
+    assert_true(str_eq(f.row.summary, S("{}")));
+    bench_free(b);
+}
+
+static void sessions_are_kept_with_their_mails(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    put(b, 10);
+    put(b, 20);
+    struct db_session d = {.id = S("SESSIONSESSIONSESSION1"),
+                           .reason = S("quit"),
+                           .info = S("info"),
+                           .transcript = S("C: QUIT\n"),
+                           .started_ms = 5,
+                           .ended_ms = 6,
+                           .messages = 2};
+    struct frame q = {.type = FRAME_SESSION_GET, .session_get = {5, d.id}};
+    ask(b, &q); /* it lasts still: known by its messages */
+    assert_int_equal(last_frame(b).type, FRAME_DONE);
+    store_session(b->s, &d);
+    struct mail *m = put(b, 1); /* the database is behind the session with this */
+    assert_there(b, m);
+    ask(b, &q);
+    struct frame f;
+    struct buf talk = BUF(1000);
+    unsigned mails = 0;
+    for (str s = buf_str(&b->answer); s.n && frame_take(&s, &f) == OK;) {
+        if (f.type == FRAME_SESSION)
+            assert_true(str_eq(f.session.reason, S("quit")) && f.session.messages == 2);
+        mails += f.type == FRAME_SESSION_MAIL;
+        if (f.type == FRAME_TRANSCRIPT)
+            buf_add(&talk, f.transcript.bytes);
+    }
+    assert_int_equal(mails, 3);
+    assert_true(str_eq(buf_str(&talk), S("C: DATA\nC: DATA\nC: DATA\nC: QUIT\n")));
+    ask(b, &(struct frame){.type = FRAME_SESSION_GET, .session_get = {5, S("SESSIONSESSIONSESSION9")}});
+    assert_int_equal(last_frame(b).failed.err, ERR_NOT_FOUND);
+    buf_free(&talk);
+    bench_free(b);
+}
+
+static void an_abort_leaves_nothing(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct mail *m;
+    struct store_mail *s = begin(b, 300000, &m);
+    char *body = calloc(1, 300000);
+    store_mail_body(s, str_n(body, 300000));
+    store_mail_abort(s);
+    free(body);
+    assert_int_equal(list_count(b), 0);
+    assert_int_equal(store_sums(b->s).memory, 0);
+    bench_free(b);
+}
+
+static void memory_is_bounded(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w;
+    b->o.memory_budget = 1024 * 1024;
+    assert_int_equal(start(b, &w), OK);
+    enum { OPEN = 40, PIECE = 45000 };
+    struct store_mail *s[OPEN];
+    struct mail *m[OPEN];
+    char body[2 * PIECE];
+    for (int i = 0; i < OPEN; i++)
+        s[i] = begin(b, 2 * PIECE, &m[i]);
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < OPEN; i++) {
+            fill(body, m[i]->seed, sizeof(body));
+            store_mail_body(s[i], str_n(body + half * PIECE, PIECE));
+            assert_true(store_sums(b->s).memory <= b->o.memory_budget + 128 * 1024);
+        }
+    for (int i = 0; i < OPEN; i++)
+        store_mail_commit(s[i]);
+    for (int i = 0; i < OPEN; i++) {
+        wait_for(b, m[i]);
+        assert_there(b, m[i]);
+    }
+    assert_int_equal(store_sums(b->s).memory, 0);
+    bench_free(b);
+}
+
+/* ---- deletion, retention, recycling, compaction ---- */
+
+static void deleted_is_gone(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 20; i++)
+        give(b, i % 5 ? 1000 : 150000);
+    for (int i = 0; i < 20; i++)
+        wait_for(b, &b->mails[i]);
+    struct buf ids = BUF(1000);
+    for (int i = 0; i < 20; i += 2)
+        buf_add(&ids, str_n(b->mails[i].id, ID_SIZE));
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, buf_str(&ids)}});
+    assert_int_equal(last_frame(b).done.count, 10);
+    assert_int_equal(list_count(b), 10);
+    for (int i = 0; i < 20; i++)
+        i % 2 ? assert_there(b, &b->mails[i]) : assert_absent(b, &b->mails[i]);
+    assert_int_equal(check_faults(b), 0);
+    assert_int_equal(list_count(b), 10);
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 1, STR_NONE}});
+    assert_int_equal(list_count(b), 0);
+    assert_int_equal(b->truncated, 1);
+    struct mail *m = put(b, 10);
+    assert_int_equal(list_count(b), 1);
+    assert_int_equal(check_faults(b), 0);
+    assert_there(b, m);
+    buf_free(&ids);
+    bench_free(b);
+}
+
+static void wait_until(struct bench *b, bool (*reached)(struct bench *b)) {
+    for (int i = 0; i < 1500 && !reached(b); i++) {
+        store_second(b->s);
+        turn(b);
+    }
+    assert_true(reached(b));
+}
+
+static bool one_segment(struct bench *b) {
+    return store_sums(b->s).segments <= 2;
+}
+
+static void deleted_space_comes_back(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 300; i++)
+            give(b, 20000);
+        wait_for(b, &b->mails[b->count - 1]);
+        assert_true(store_sums(b->s).segments >= 5);
+        ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 1, STR_NONE}});
+        wait_until(b, one_segment);
+    }
+    assert_int_equal(check_faults(b), 0);
+    bench_free(b);
+}
+
+static void compaction_keeps_the_living(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 400; i++)
+        give(b, 20000);
+    wait_for(b, &b->mails[b->count - 1]);
+    assert_true(store_sums(b->s).segments >= 7);
+    struct buf ids = BUF(10000);
+    for (int i = 0; i < 400; i++)
+        if (i % 20)
+            buf_add(&ids, str_n(b->mails[i].id, ID_SIZE));
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, buf_str(&ids)}});
+    wait_until(b, one_segment);
+    for (int i = 0; i < 400; i += 20)
+        assert_there(b, &b->mails[i]);
+    assert_int_equal(check_faults(b), 0);
+    assert_int_equal(list_count(b), 20);
+    for (int i = 0; i < 400; i += 20)
+        assert_there(b, &b->mails[i]);
+    buf_free(&ids);
+    bench_free(b);
+}
+
+static bool retired(struct bench *b) {
+    return store_sums(b->s).db.total <= 50 && store_sums(b->s).db.applied.seq >= store_sums(b->s).journal.seq;
+}
+
+static void the_oldest_give_way(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w;
+    b->o.retain_count = 50;
+    assert_int_equal(start(b, &w), OK);
+    for (int i = 0; i < 200; i++)
+        put(b, 100);
+    wait_until(b, retired);
+    assert_int_equal(list_count(b), 50);
+    assert_int_equal(b->pruned, 150);
+    assert_absent(b, &b->mails[149]);
+    assert_there(b, &b->mails[150]);
+    assert_int_equal(check_faults(b), 0);
+    bench_free(b);
+}
+
+static bool small(struct bench *b) {
+    return store_sums(b->s).db.bytes <= 8 * 1024 * 1024;
+}
+
+static void bytes_are_bounded(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w;
+    b->o.retain_bytes = 8 * 1024 * 1024;
+    assert_int_equal(start(b, &w), OK);
+    for (int i = 0; i < 100; i++)
+        put(b, 200000);
+    wait_until(b, small);
+    assert_there(b, &b->mails[99]);
+    assert_absent(b, &b->mails[0]);
+    assert_int_equal(check_faults(b), 0);
+    bench_free(b);
+}
+
+static bool none(struct bench *b) {
+    return store_sums(b->s).db.total == 0;
+}
+
+static void the_old_go(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w;
+    b->o.retain_age_ms = 1000;
+    assert_int_equal(start(b, &w), OK);
+    put(b, 100); /* received in 2023 */
+    wait_until(b, none);
+    bench_free(b);
+}
+
+static bool let_go(struct bench *b) {
+    return !b->held;
+}
+
+static void a_lagging_database_holds_acceptance(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w;
+    b->o.lag_max = 50;
+    assert_int_equal(start(b, &w), OK);
+    for (int i = 0; i < 500; i++)
+        give(b, 10);
+    store_commit(b->s);
+    assert_true(b->holds > 0);
+    wait_until(b, let_go);
+    bench_free(b);
+}
+
+/* ---- bad days ---- */
+
+static void no_space_is_said_before(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct fault_disk *f = fault_disk_new(3);
+    struct why w;
+    b->o.disk = fault_disk(f);
+    assert_int_equal(start(b, &w), OK);
+    fault_space(f, 0);
+    store_second(b->s);
+    assert_int_equal(b->state, ERR_FULL);
+    fault_space(f, 1ull << 40);
+    store_second(b->s);
+    assert_int_equal(b->state, OK);
+    bench_free(b);
+    fault_disk_free(f);
+}
+
+/* Every changing call of small and big mails fails in every way: never OK for what is gone after a power cut, nothing
+ * left of a refused one, and service resumes. */
+static void one_bad_day(enum fault_kind kind, uint64_t at, uint64_t times) {
+    struct bench *b = bench_make();
+    struct fault_disk *f = fault_disk_new(at * 7 + kind);
+    struct why w = {0};
+    b->o.disk = fault_disk(f);
+    b->o.segment_size = 256 * 1024;
+    b->o.big_min = 20000;
+    assert_int_equal(start(b, &w), OK);
+    fault_set(f, kind, at, times);
+    for (int i = 0; i < 12; i++) {
+        give(b, i % 3 == 2 ? 60000 : 15000);
+        if (i % 4 == 3)
+            for (int k = i - 3; k <= i; k++)
+                wait_for(b, &b->mails[k]);
+    }
+    if (kind != FAULT_POWER) {
+        fault_set(f, FAULT_NONE, 1, 0);
+        store_second(b->s);
+        assert_int_equal(b->state, OK);
+        assert_int_equal(put(b, 15000)->e, OK);
+        assert_int_equal(put(b, 60000)->e, OK);
+        assert_int_equal(put(b, 240000)->e, OK);
+    }
+    store_close(b->s);
+    fault_power_cut(f);
+    char command[300]; /* the database did not reach the disk either: everything comes from the journal */
+    snprintf(command, sizeof(command), "rm -f '%s'/penfold.db*", b->dir);
+    assert_int_equal(system(command), 0);
+    enum err e = start(b, &w);
+    if (e)
+        print_message("kind %d at %llu: %s\n", kind, (unsigned long long)at, w.text);
+    assert_int_equal(e, OK);
+    for (size_t i = 0; i < b->count; i++)
+        if (b->mails[i].e == OK)
+            assert_there(b, &b->mails[i]);
+        else if (kind != FAULT_POWER)
+            assert_absent(b, &b->mails[i]);
+    bench_free(b);
+    fault_disk_free(f);
+}
+
+static void every_failing_call(void **state) {
+    (void)state;
+    const char *soak = getenv("SOAK");
+    uint64_t step = soak && *soak == '1' ? 1 : 4;
+    for (uint64_t at = 1; at < 60; at += step) {
+        one_bad_day(FAULT_EIO, at, 1);
+        one_bad_day(FAULT_ENOSPC, at, 3);
+        one_bad_day(FAULT_SHORT, at + 1, 2);
+        one_bad_day(FAULT_POWER, at + 2, 0);
+    }
+}
+
+static void a_second_instance_is_refused(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct store *other = NULL;
+    struct why w = {0};
+    assert_int_equal(store_open(&other, &b->o, &ops, b, &w), ERR_EXISTS);
+    char expected[300];
+    snprintf(expected, sizeof(expected), "another penfold (pid %ld) uses %s", (long)getpid(), b->dir);
+    assert_string_equal(w.text, expected);
+    struct store_check_result r;
+    assert_int_equal(store_check(b->dir, b->o.segment_size, tell, NULL, &r, &w), ERR_EXISTS);
+    bench_free(b);
+}
+
+static void a_newer_database_is_refused(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct why w = {0};
+    char path[400];
+    put(b, 10);
+    store_close(b->s);
+    snprintf(path, sizeof(path), "%s/penfold.db", b->dir);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=999", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(start(b, &w), ERR_VERSION);
+    assert_non_null(strstr(w.text, "newer Penfold"));
+    b->s = NULL;
+    bench_free(b);
+}
+
+static void no_directory_is_said(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w = {0};
+    b->o.data = "/proc/self/nothing";
+    assert_int_not_equal(start(b, &w), OK);
+    assert_non_null(strstr(w.text, "/proc/self/nothing"));
+    b->o.data = b->dir;
+    b->s = NULL;
+    bench_free(b);
+}
+
+static void flip(const char *path, long offset) {
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    fseek(file, offset, SEEK_SET);
+    int c = fgetc(file);
+    fseek(file, offset, SEEK_SET);
+    fputc(c ^ 1, file);
+    fclose(file);
+}
+
+static void damage_is_found(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct mail *small_one = put(b, 1000), *big = put(b, 300000), *fine = put(b, 1000);
+    ask(b, &(struct frame){.type = FRAME_LIST, .list = {.tag = 1}});
+    char path[400], epoch[40];
+    snprintf(path, sizeof(path), "ls %s/journal | head -1", b->dir);
+    FILE *p = popen(path, "r");
+    assert_non_null(fgets(epoch, sizeof(epoch), p));
+    pclose(p);
+    snprintf(path, sizeof(path), "%s/journal/%.20s", b->dir, epoch);
+    flip(path, 64 + 300);
+    snprintf(path, sizeof(path), "%s/big/0000000000000001", b->dir);
+    flip(path, 250000);
+    struct buf got = BUF(1024 * 1024);
+    assert_int_equal(fetch(b, small_one->id, &got), ERR_CORRUPT);
+    assert_int_equal(fetch(b, big->id, &got), ERR_CORRUPT);
+    buf_free(&got);
+    assert_there(b, fine);
+    assert_true(check_faults(b) >= 2);
+    assert_there(b, fine);
+    bench_free(b);
+}
+
+int main(void) {
+    if (!getenv("SHOW") && freopen("/dev/null", "w", stderr) == NULL) /* the log of the faults is not the test's; SHOW=1 shows */
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_accepted_can_be_read),
+        cmocka_unit_test(get_tells_all),
+        cmocka_unit_test(marks_and_summaries_stay),
+        cmocka_unit_test(sessions_are_kept_with_their_mails),
+        cmocka_unit_test(an_abort_leaves_nothing),
+        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(deleted_is_gone),
+        cmocka_unit_test(deleted_space_comes_back),
+        cmocka_unit_test(compaction_keeps_the_living),
+        cmocka_unit_test(the_oldest_give_way),
+        cmocka_unit_test(bytes_are_bounded),
+        cmocka_unit_test(the_old_go),
+        cmocka_unit_test(a_lagging_database_holds_acceptance),
+        cmocka_unit_test(no_space_is_said_before),
+        cmocka_unit_test(every_failing_call),
+        cmocka_unit_test(a_second_instance_is_refused),
+        cmocka_unit_test(a_newer_database_is_refused),
+        cmocka_unit_test(no_directory_is_said),
+        cmocka_unit_test(damage_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
