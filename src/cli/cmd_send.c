@@ -318,7 +318,7 @@ static int take_message(struct order *o) {
 /* The host's own name, or what RFC 5321 4.1.3 has for those without. */
 static void own_name(struct order *o) {
     if (gethostname(o->name, sizeof o->name - 1) != 0 || !no_controls(str_of(o->name)) || !*o->name)
-        strcpy(o->name, "localhost");
+        memcpy(o->name, "localhost", sizeof "localhost");
     o->name[sizeof o->name - 1] = '\0';
 }
 

@@ -302,9 +302,9 @@ static enum sasl_result scram_step(struct sasl_server *s, str response) {
     size_t out_size = 0;
     if (s->state == SCRAM_PROVEN)
         return response.n == 0 ? SASL_DONE : fail(s, SASL_MALFORMED);
-    if (str_has(response, '\0'))
+    if (response.n == 0 || str_has(response, '\0')) /* the library would answer an empty one for ever */
         return fail(s, SASL_MALFORMED);
-    int rc = gsasl_step(s->exchange, response.p ? response.p : "", response.n, &out, &out_size);
+    int rc = gsasl_step(s->exchange, response.p, response.n, &out, &out_size);
     enum sasl_result r;
     bool named = claim(s, str_of(gsasl_property_fast(s->exchange, GSASL_AUTHID)));
     if (rc == GSASL_MALLOC_ERROR || rc == GSASL_CRYPTO_ERROR)

@@ -84,6 +84,7 @@ static const struct {
     {&any, "OAUTHBEARER", {S_INIT("n,,\1auth=Bearer x\1auth=Bearer y\1\1")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&any, "OAUTHBEARER", {S_INIT("n,,\1\1")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&table, "SCRAM-SHA-256", {S_INIT("n,,n=joe,r=abc"), S_INIT("garbage")}, SASL_FAILED, SASL_MALFORMED, "joe"},
+    {&table, "SCRAM-SHA-256", {{0}, S_INIT("")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&table, "SCRAM-SHA-256", {S_INIT("garbage")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&table, "SCRAM-SHA-256", {S_INIT("n,,n=jo\0e,r=abc")}, SASL_FAILED, SASL_MALFORMED, ""},
 };

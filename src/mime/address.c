@@ -245,7 +245,8 @@ static bool finish_entry(struct address_iter *it, struct address *a) {
     buf_reset(&it->address);
     /* Without "<": the word with the "@" is the address, and so is a lone word ("root"). */
     bool lone = it->word_from == 0 && !it->quoted;
-    bool is_address = it->angle || str_has(bare, '@') || lone;
+    bool has_at = str_has(str_tail(bare, str_rfind(bare, '"') + 1), '@'); /* one inside of quotes is none */
+    bool is_address = it->angle || has_at || lone;
     if (!it->angle && is_address) {
         if (it->word_from)
             word_decode(str_head(buf_str(&it->phrase), it->word_from), &it->name);

@@ -48,7 +48,7 @@ static const struct {
     {"\xfcml <a@b>", "\xc3\xbcml|a@b"},
     {"J\xc3\xbc <\xc3\xbc@\xc3\xbc.de>", "J\xc3\xbc|\xc3\xbc@\xc3\xbc.de"},
     {"a\r\n b\r\n <c@d>", "a b|c@d"},
-    {"x\0y\x1b <a\x01@b>", "x|"},
+    {"x\x1bz <a\x01@b>", "xz|a@b"},
     {"\"unclosed <a@b>", "unclosed <a@b>|"},
     {"(unclosed", ""},
 };

@@ -128,7 +128,8 @@ static void put_utf16(const UChar *p, const UChar *end, uint32_t *high, struct b
             utf8_put(out, 0xfffd);
         *high = c >= 0xd800 && c <= 0xdbff ? c : 0;
         if (!*high)
-            utf8_put(out, c >= 0xdc00 && c <= 0xdfff ? 0xfffd : c);
+            /* U+001A is what ICU puts for a single byte that means nothing. */
+            utf8_put(out, (c >= 0xdc00 && c <= 0xdfff) || c == 0x1a ? 0xfffd : c);
     }
 }
 

@@ -25,6 +25,7 @@ enum {
     VALUE_MAX = 1024 * 1024, /* one header, decoded */
     KNOWN_MAX = 16 * 1024 * 1024,
     UNSUBSCRIBE_MAX = 100,
+    CID_WORK_MAX = 20 * 1000 * 1000,
 };
 
 /* What a leaf of the message is to its reader. */
@@ -55,8 +56,9 @@ struct content {
     struct transfer transfer;
     struct buf decoded;
     EVP_MD_CTX *hash[DIGESTS];
-    struct buf raw; /* its text, before the charset is converted */
-    bool selected;  /* VIEW_PART: it is the one */
+    uint64_t cid_work; /* parts looked at for cid: links */
+    struct buf raw;    /* its text, before the charset is converted */
+    bool selected;     /* VIEW_PART: it is the one */
     /* results */
     struct buf text, html, out;
 };
@@ -541,6 +543,10 @@ static void end_headers(struct content *v) {
 /* Of links to parts: the path of the part with that Content-ID. */
 static bool put_cid(void *arg, str id, struct buf *out) {
     struct content *v = arg;
+    /* Parts times links would be a long time for a mail that has thousands of both. */
+    v->cid_work += v->leaf_count;
+    if (v->cid_work > CID_WORK_MAX)
+        return false;
     for (uint32_t i = 0; i < v->leaf_count; i++) {
         if (id.n == 0 || !str_eq(v->mime.parts[i].content_id, id))
             continue;

@@ -5,7 +5,7 @@
 #include <libxml/HTMLparser.h>
 #include <string.h>
 
-enum { CID_MAX = 512, ENTITY_MAX = 32, HREF_MAX = 2048, META_MAX = 2048, NAME_MAX_SIZE = 16 };
+enum { CID_MAX = 512, LINK_MAX = 64 * 1024, ENTITY_MAX = 32, HREF_MAX = 2048, META_MAX = 2048, NAME_MAX_SIZE = 16 };
 
 static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f';
@@ -110,6 +110,7 @@ static bool put_link(str raw, content_cid_fn *lookup, void *arg, struct buf *out
 
 void content_html_cid(str html, content_cid_fn *lookup, void *arg, struct buf *out) {
     size_t done = 0, at = 0;
+    struct buf link = BUF(LINK_MAX);
     for (;;) {
         size_t colon = str_find(str_tail(html, at), ':');
         if (colon == SIZE_MAX)
@@ -119,19 +120,20 @@ void content_html_cid(str html, content_cid_fn *lookup, void *arg, struct buf *o
             continue;
         size_t n = 0;
         str rest = str_head(str_tail(html, at), CID_MAX);
-        while (n < rest.n && !is_space(rest.p[n]) && !str_has(S("\"'<>()"), rest.p[n]))
+        /* A ":" ends it too: no id has one (RFC 5322 3.6.4), and so no byte is looked at for two links. */
+        while (n < rest.n && !is_space(rest.p[n]) && !str_has(S("\"'<>():"), rest.p[n]))
             n++;
         size_t quote = str_ifind_str(str_head(rest, n), S("&quot;"));
         n = quote < n ? quote : n;
-        size_t before = out->n;
+        buf_reset(&link);
+        if (!put_link(str_head(rest, n), lookup, arg, &link))
+            continue;
         buf_add(out, str_sub(html, done, at - 4 - done));
-        if (put_link(str_head(rest, n), lookup, arg, out)) {
-            at += n;
-            done = at;
-        } else {
-            buf_shrink(out, before);
-        }
+        buf_add(out, buf_str(&link));
+        at += n;
+        done = at;
     }
+    buf_free(&link);
     buf_add(out, str_tail(html, done));
 }
 

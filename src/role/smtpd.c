@@ -3,15 +3,18 @@
  * deadline, with its connection paused and what it has not eaten in `rest`; in a handshake. */
 #include "role/smtpd_core.h"
 
+#include "smtp/proxy.h"
 #include "sys/conn.h"
 #include "sys/log.h"
 #include "sys/role.h"
 #include "sys/tls.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -27,6 +30,8 @@ struct client {
     bool ended;       /* the peer sends no more */
     bool credit;      /* paused until the link to the store has drained */
     struct list node; /* of smtpd.starved */
+    /* Before there is a conn: a PROXY header that a TLS handshake follows. */
+    struct event *early;
 };
 
 struct listener {
@@ -94,11 +99,22 @@ static void exit_when_empty(void) {
         on_exit_timer(-1, 0, NULL);
 }
 
+static void end_early(struct client *c, bool close_fd) {
+    if (!c->early)
+        return;
+    int fd = event_get_fd(c->early);
+    event_free(c->early);
+    c->early = NULL;
+    if (close_fd)
+        close(fd);
+}
+
 static void client_free(struct client *c) {
     smtpd_session_free(c->session);
     if (c->credit)
         list_remove(&c->node);
     buf_free(&c->rest);
+    end_early(c, true);
     free(c);
     exit_when_empty();
 }
@@ -124,6 +140,8 @@ static void keep_rest(struct client *c, str left, bool from_rest) {
 }
 
 static void set_deadline(struct client *c) {
+    if (!c->conn)
+        return;
     uint64_t at = smtpd_session_deadline(c->session), now = clock_mono_ms();
     conn_deadline(c->conn, at == UINT64_MAX ? 0 : at > now ? at - now : 1);
 }
@@ -303,19 +321,65 @@ static struct client *client_new(struct listener *l, int fd) {
     return c->session ? c : NULL;
 }
 
+static void open_conn(struct client *c, int fd) {
+    c->conn = conn_open(role_base(), fd, &conn_ops, c);
+    if (c->conn)
+        return;
+    smtpd_session_lost(c->session, "no memory");
+    close_client(c);
+}
+
+/* Where TLS follows the PROXY header at once, no byte of the handshake may be read with it: look first, then take what
+ * the session has eaten. */
+static void on_early(evutil_socket_t fd, short what, void *arg) {
+    struct client *c = arg;
+    char bytes[PROXY_SIZE_MAX];
+    ssize_t n = what & EV_READ ? recv(fd, bytes, sizeof bytes, MSG_PEEK) : -1;
+    if (n < 0 && what & EV_READ && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0)
+        smtpd_session_lost(c->session, n < 0 ? "no PROXY header in time" : "the client closed the connection");
+    str in = str_n(bytes, n > 0 ? (size_t)n : 0);
+    enum smtpd_do todo = smtpd_session_run(c->session, &in, clock_mono_ms());
+    size_t eaten = (n > 0 ? (size_t)n : 0) - in.n;
+    if (eaten && recv(fd, bytes, eaten, 0) != (ssize_t)eaten)
+        smtpd_session_lost(c->session, "the connection was lost");
+    if (todo == SMTPD_CLOSE) {
+        close_client(c);
+    } else if (todo == SMTPD_TLS) {
+        end_early(c, false);
+        open_conn(c, fd);
+        if (c->conn)
+            start_tls(c);
+    }
+}
+
+static void open_early(struct client *c, int fd) {
+    uint64_t ms = smtpd_session_deadline(c->session) - clock_mono_ms();
+    struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    c->early = event_new(role_base(), fd, EV_READ | EV_PERSIST, on_early, c);
+    if (c->early && event_add(c->early, &limit) == 0)
+        return;
+    if (!c->early)
+        close(fd);
+    smtpd_session_lost(c->session, "no memory");
+    close_client(c);
+}
+
 static void on_accept(void *arg, int fd) {
     struct client *c = client_new(arg, fd);
     if (!c) {
         close(fd);
         return;
     }
-    c->conn = conn_open(role_base(), fd, &conn_ops, c);
-    if (!c->conn) {
-        smtpd_session_lost(c->session, "no memory");
-        client_free(c);
+    const struct smtp_server *smtp = &c->session->smtp;
+    if (smtp->may_proxy && smtp->config->tls == SMTP_TLS_IMPLICIT && smtp->mode != SMTP_MODE_END) {
+        open_early(c, fd);
         return;
     }
-    run_client(c, STR_NONE);
+    open_conn(c, fd);
+    if (c->conn)
+        run_client(c, STR_NONE);
 }
 
 /* ---- the store ---- */

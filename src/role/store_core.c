@@ -11,8 +11,10 @@
 
 enum {
     INFO_MAX = 64 * 1024,
-    TRANSCRIPT_MAX = 16 * 1024 * 1024, /* the configuration's limit is smtpd's to keep; this one is ours */
-    NEWS_QUEUE_MAX = 4 * 1024 * 1024,  /* a subscriber further behind gets one "read it again" instead */
+    TRANSCRIPT_MAX = 16 * 1024 * 1024,     /* the configuration's limit is smtpd's to keep; this one is ours */
+    OPEN_MAX = 100000,                     /* mails, sessions or requests of one link: more than any honest peer has */
+    SESSION_BYTES_MAX = 256 * 1024 * 1024, /* of all open sessions of a link; beyond, transcripts are cut */
+    NEWS_QUEUE_MAX = 4 * 1024 * 1024,      /* a subscriber further behind gets one "read it again" instead */
 };
 
 struct store_core {
@@ -32,6 +34,8 @@ struct core_link {
     bool brings_mail, subscribed, missed;
     struct map mails, sessions;
     struct list asks;
+    size_t ask_count;
+    uint64_t session_bytes;
 };
 
 struct core_mail {
@@ -62,7 +66,7 @@ static struct core_mail *mail_of(struct core_link *l, uint64_t number) {
 }
 
 static bool mail_begin(struct core_link *l, const struct frame_mail_begin *f) {
-    if (map_get(&l->mails, f->mail))
+    if (map_get(&l->mails, f->mail) || l->mails.used >= OPEN_MAX)
         return false;
     struct core_mail *m = calloc(1, sizeof(*m));
     if (!m)
@@ -120,7 +124,7 @@ static void on_mail_done(void *arg, void *owner, enum err e, const char *text) {
 /* ---- sessions ---- */
 
 static bool session_begin(struct core_link *l, const struct frame_session_begin *f) {
-    if (map_get(&l->sessions, f->session) || f->id.n != ID_SIZE)
+    if (map_get(&l->sessions, f->session) || f->id.n != ID_SIZE || l->sessions.used >= OPEN_MAX)
         return false;
     struct core_session *s = calloc(1, sizeof(*s));
     if (!s)
@@ -136,13 +140,15 @@ static bool session_begin(struct core_link *l, const struct frame_session_begin 
     return false;
 }
 
-static void session_free(struct core_session *s) {
+static void session_free(struct core_link *l, struct core_session *s) {
+    l->session_bytes -= s->info.n + s->transcript.n;
     buf_free(&s->info);
     buf_free(&s->transcript);
     free(s);
 }
 
-static void session_store(struct core_link *l, struct core_session *s, uint64_t ended_ms, uint32_t messages, str reason) {
+static void session_store(struct core_link *l, struct core_session *s, uint64_t ended_ms, uint32_t messages,
+                          str reason) {
     struct db_session d = {.id = str_n(s->id, ID_SIZE),
                            .reason = reason,
                            .info = buf_str(&s->info),
@@ -158,14 +164,18 @@ static bool session_end(struct core_link *l, const struct frame_session_end *f) 
     if (!s)
         return false;
     session_store(l, s, f->ended_ms, f->messages, f->reason);
-    session_free(s);
+    session_free(l, s);
     return true;
 }
 
 static bool session_piece(struct core_link *l, uint64_t number, str bytes, size_t which) {
     struct core_session *s = map_get(&l->sessions, number);
-    if (s)
-        buf_add((struct buf *)((char *)s + which), bytes);
+    if (s && l->session_bytes + bytes.n <= SESSION_BYTES_MAX) {
+        struct buf *b = (struct buf *)((char *)s + which);
+        size_t before = b->n;
+        buf_add(b, bytes);
+        l->session_bytes += b->n - before;
+    }
     return s != NULL;
 }
 
@@ -173,11 +183,12 @@ static bool session_piece(struct core_link *l, uint64_t number, str bytes, size_
 
 static void ask_end(struct core_ask *a) {
     list_remove(&a->node);
+    a->link->ask_count--;
     free(a);
 }
 
 static bool ask(struct core_link *l, const struct frame *f) {
-    struct core_ask *a = calloc(1, sizeof(*a));
+    struct core_ask *a = l->ask_count < OPEN_MAX ? calloc(1, sizeof(*a)) : NULL;
     if (!a)
         return false;
     a->link = l;
@@ -187,6 +198,7 @@ static bool ask(struct core_link *l, const struct frame *f) {
         return false;
     }
     list_add_tail(&l->asks, &a->node);
+    l->ask_count++;
     store_request(l->core->store, a->request); /* may answer at once */
     return true;
 }
@@ -382,7 +394,7 @@ static void drop_sessions(struct core_link *l) {
     size_t at = 0;
     for (struct core_session *s; (s = map_next(&l->sessions, &at));) {
         session_store(l, s, clock_wall_us() / 1000, 0, S("the SMTP process ended"));
-        session_free(s);
+        session_free(l, s);
     }
     map_free(&l->sessions);
 }
@@ -391,7 +403,7 @@ void store_core_unlink(struct core_link *l) {
     drop_mails(l);
     drop_sessions(l);
     LIST_EACH_SAFE(&l->asks, node)
-        ask_cancel(LIST_ENTRY(node, struct core_ask, node));
+    ask_cancel(LIST_ENTRY(node, struct core_ask, node));
     list_remove(&l->node);
     free(l);
 }

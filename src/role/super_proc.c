@@ -114,11 +114,15 @@ static pid_t fork_role(const struct super_procs *s, const struct super_proc *p, 
 
 /* ---- the end of a life ---- */
 
+static struct log_field end_word(const struct super_proc *p) {
+    if (WIFSIGNALED(p->status))
+        return LOG_NUM("signal", WTERMSIG(p->status));
+    return LOG_NUM("status", WEXITSTATUS(p->status));
+}
+
 static void crashed(struct super_procs *s, struct super_proc *p) {
     p->backoff_ms = super_backoff_ms(p->backoff_ms, clock_mono_ms() - p->started_ms);
-    bool killed = WIFSIGNALED(p->status);
-    log_event(EV_ROLE_CRASH, LOG_STR("which", str_of(role_name(p->role))), LOG_NUM("number", p->instance),
-              LOG_NUM(killed ? "signal" : "status", killed ? WTERMSIG(p->status) : WEXITSTATUS(p->status)),
+    log_event(EV_ROLE_CRASH, LOG_STR("which", str_of(role_name(p->role))), LOG_NUM("number", p->instance), end_word(p),
               LOG_NUM("restart_in_ms", s->stopping ? 0 : p->backoff_ms), LOG_END);
     if (s->stopping)
         return;
@@ -134,7 +138,8 @@ static void check_ended(struct super_procs *s, struct super_proc *p) {
     event_del(p->timer);
     p->failures = p->ready ? 0 : p->failures + 1;
     if (p->told)
-        log_event(EV_ROLE_EXIT, LOG_STR("which", str_of(role_name(p->role))), LOG_NUM("number", p->instance), LOG_END);
+        log_event(EV_ROLE_EXIT, LOG_STR("which", str_of(role_name(p->role))), LOG_NUM("number", p->instance),
+                  end_word(p), LOG_END);
     else
         crashed(s, p);
     p->ready = false;

@@ -177,8 +177,9 @@ static bool resolve_user(struct conf *c, struct conf_errors *errors) {
     else
         snprintf(reason, sizeof reason, "there is no user %s", user);
     if (c->mode == CONF_MODE_SANDBOX) {
-        log_event(EV_SANDBOX_MISSING, LOG_STR("protection", S("another user than root")),
-                  LOG_STR("why", str_of(reason)), LOG_END);
+        if (!sup.conf) /* said once, not at every reload */
+            log_event(EV_SANDBOX_MISSING, LOG_STR("protection", S("another user than root")),
+                      LOG_STR("why", str_of(reason)), LOG_END);
         return set(c, "user", "root", errors);
     }
     if (p)

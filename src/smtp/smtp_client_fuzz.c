@@ -45,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     enum smtp_client_want want;
     smtp_client_init(&c, &configs[data[0] % 4], 0);
     while ((want = smtp_client_step(&c, 0)) != SMTP_CLIENT_DONE && want != SMTP_CLIENT_FAILED) {
-        assert(steps++ < STEPS_MAX);
+        steps++;
+        assert(steps < STEPS_MAX);
         if (want == SMTP_CLIENT_OUTPUT) {
             smtp_client_wrote(&c, c.out.n);
         } else if (want == SMTP_CLIENT_INPUT) {

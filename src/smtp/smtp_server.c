@@ -87,6 +87,7 @@ static void forget_mail(struct smtp_server *s) {
     e->rcpt_count = s->rcpt_cap = 0;
     s->rcpt = (struct envelope_rcpt){0};
     s->fault = SMTP_R_NONE;
+    s->over = false;
     s->size = s->size_hint = 0;
     s->utf8 = s->binary = s->rcpt_failed = false;
     arena_reset(&s->mail);
@@ -167,20 +168,6 @@ static void note_bytes(struct smtp_server *s, uint64_t n, const char *what) {
     smtp_server_note(s, buf_str(&b));
 }
 
-/* The last byte has come. */
-static enum smtp_want message_complete(struct smtp_server *s) {
-    if (s->fault) {
-        s->mode = SMTP_MODE_COMMAND;
-        s->phase_ms = s->now_ms;
-        say_per_recipient(s, s->fault, STR_NONE);
-        return smtp_server_reset(s);
-    }
-    complete_envelope(s);
-    s->begun = false;
-    s->phase_ms = s->now_ms;
-    return SMTP_WANT_COMMIT;
-}
-
 /* What forbids the message, as far as it is known. */
 static enum smtp_reply_id judge(const struct smtp_server *s) {
     const struct smtp_config *c = s->config;
@@ -196,18 +183,36 @@ static enum smtp_reply_id judge(const struct smtp_server *s) {
 /* A slice of the message: to the host, unless the message is refused already. */
 static enum smtp_want take_slice(struct smtp_server *s, str slice) {
     s->size += slice.n;
-    if (s->fault)
-        return SMTP_GO_ON;
     if (!s->header.done)
         smtp_header_feed(&s->header, slice);
-    s->fault = judge(s);
-    if (!s->fault) {
+    if (s->fault || s->over)
+        return SMTP_GO_ON;
+    s->over = judge(s) != SMTP_R_NONE;
+    if (!s->over) {
         s->body = slice;
         return SMTP_WANT_BODY;
     }
-    bool begun = s->begun;
     s->begun = false;
-    return begun ? SMTP_WANT_ABORT : SMTP_GO_ON;
+    return SMTP_WANT_ABORT;
+}
+
+/* The same however the bytes were cut: a message that is over several limits is judged by all that came. */
+static enum smtp_reply_id verdict(const struct smtp_server *s) {
+    return s->fault ? s->fault : judge(s);
+}
+
+/* The last byte has come. */
+static enum smtp_want message_complete(struct smtp_server *s) {
+    if (verdict(s)) {
+        s->mode = SMTP_MODE_COMMAND;
+        s->phase_ms = s->now_ms;
+        say_per_recipient(s, verdict(s), STR_NONE);
+        return smtp_server_reset(s);
+    }
+    complete_envelope(s);
+    s->begun = false;
+    s->phase_ms = s->now_ms;
+    return SMTP_WANT_COMMIT;
 }
 
 static enum smtp_want raw_message(struct smtp_server *s) {
@@ -232,7 +237,7 @@ static enum smtp_want read_data(struct smtp_server *s, str *in) {
 static enum smtp_want chunk_complete(struct smtp_server *s) {
     str slice;
     enum smtp_data_event event = SMTP_DATA_END;
-    if (s->chunk.last && !s->chunk.refused && !s->fault)
+    if (s->chunk.last && !s->chunk.refused)
         event = smtp_data_finish(&s->data, &slice);
     if (event == SMTP_DATA_SLICE)
         return take_slice(s, slice);
@@ -245,7 +250,7 @@ static enum smtp_want chunk_complete(struct smtp_server *s) {
         return smtp_server_reply(s, s->chunk.refused);
     if (s->chunk.last)
         return message_complete(s);
-    smtp_server_say(s, s->fault ? s->fault : SMTP_R_OK, STR_NONE);
+    smtp_server_say(s, verdict(s) ? verdict(s) : SMTP_R_OK, STR_NONE);
     return SMTP_GO_ON;
 }
 
@@ -257,7 +262,7 @@ static enum smtp_want read_chunk(struct smtp_server *s, str *in) {
     if (in->n == 0)
         return SMTP_WANT_INPUT;
     s->phase_ms = s->now_ms;
-    if (s->chunk.refused || s->fault) {
+    if (s->chunk.refused) {
         s->chunk.left -= before;
         *in = str_tail(*in, before);
         return SMTP_GO_ON;
@@ -452,9 +457,9 @@ static void check_invariants(const struct smtp_server *s) {
     assert(s->state != SMTP_RCPT || s->envelope.rcpt_count > 0);
     assert(s->state >= SMTP_MAIL || s->envelope.rcpt_count == 0);
     assert(s->state >= SMTP_READY || !s->begun || s->mode == SMTP_MODE_END);
-    assert(s->mode != SMTP_MODE_DATA || s->begun || s->fault || s->want == SMTP_WANT_COMMIT);
-    assert(s->want != SMTP_WANT_BODY || (s->body.n && s->begun && !s->fault));
-    assert(s->want != SMTP_WANT_COMMIT || (!s->begun && !s->fault && s->envelope.id.n));
+    assert(s->mode != SMTP_MODE_DATA || s->begun || s->fault || s->over || s->want == SMTP_WANT_COMMIT);
+    assert(s->want != SMTP_WANT_BODY || (s->body.n && s->begun && !s->fault && !s->over));
+    assert(s->want != SMTP_WANT_COMMIT || (!s->begun && !s->fault && !s->over && s->envelope.id.n));
     assert(s->want != SMTP_WANT_CLOSE || (s->mode == SMTP_MODE_END && s->reason));
     assert(!s->out.full);
 }

@@ -121,7 +121,8 @@ struct smtp_server {
         str text;
     } answer;
     enum smtp_auth_failure auth_failure;
-    enum smtp_reply_id fault; /* what the message will be answered, whatever else comes */
+    enum smtp_reply_id fault; /* of the host: what the message will be answered, whatever else comes */
+    bool over;                /* the message is over a limit; the host has forgotten it */
     struct smtp_data data;
     struct smtp_header header;
     uint64_t size, size_hint;

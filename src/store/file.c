@@ -130,11 +130,11 @@ struct disk *disk_system(void) {
 enum err disk_error(int code, struct why *w, const char *doing, const char *path) {
     if (code < 0)
         code = -code;
-    enum err e = code == ENOSPC || code == EDQUOT                     ? ERR_FULL
-                 : code == ENOENT                                     ? ERR_NOT_FOUND
-                 : code == EEXIST                                     ? ERR_EXISTS
-                 : code == EACCES || code == EPERM || code == EROFS   ? ERR_DENIED
-                                                                      : ERR_IO;
+    enum err e = code == ENOSPC || code == EDQUOT                   ? ERR_FULL
+                 : code == ENOENT                                   ? ERR_NOT_FOUND
+                 : code == EEXIST                                   ? ERR_EXISTS
+                 : code == EACCES || code == EPERM || code == EROFS ? ERR_DENIED
+                                                                    : ERR_IO;
     return why(w, e, "%s: %s: %s", path, doing, strerror(code));
 }
 
@@ -150,7 +150,8 @@ static int advance(struct iovec *parts, int count, size_t written) {
     return used;
 }
 
-enum err disk_write(struct disk *d, int fd, struct iovec *parts, int count, uint64_t at, const char *path, struct why *w) {
+enum err disk_write(struct disk *d, int fd, struct iovec *parts, int count, uint64_t at, const char *path,
+                    struct why *w) {
     while (count > 0) {
         ssize_t n = d->ops->pwritev(d, fd, parts, count < IOV_MAX ? count : IOV_MAX, at);
         if (n == -EINTR)
@@ -167,7 +168,8 @@ enum err disk_write(struct disk *d, int fd, struct iovec *parts, int count, uint
     return OK;
 }
 
-enum err disk_read(struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *got, const char *path, struct why *w) {
+enum err disk_read(struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *got, const char *path,
+                   struct why *w) {
     *got = 0;
     while (*got < n) {
         ssize_t r = d->ops->pread(d, fd, (char *)p + *got, n - *got, at + *got);

@@ -329,10 +329,12 @@ struct disk *fault_disk(struct fault_disk *f) {
 }
 
 void fault_set(struct fault_disk *f, enum fault_kind kind, uint64_t at, uint64_t times) {
+    pthread_mutex_lock(&f->lock);
     f->kind = kind;
     f->fail_from = f->calls + at;
     f->fail_until = times && kind != FAULT_POWER ? f->fail_from + times : UINT64_MAX;
     f->halved = false;
+    pthread_mutex_unlock(&f->lock);
 }
 
 uint64_t fault_calls(const struct fault_disk *f) {

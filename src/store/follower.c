@@ -7,8 +7,8 @@
 #include <time.h>
 
 enum {
-    BATCH = 1000,      /* ops of one transaction */
-    SWEEP = 250,       /* rows the broom takes with one transaction */
+    BATCH = 1000, /* ops of one transaction */
+    SWEEP = 250,  /* rows the broom takes with one transaction */
     RETIRE_LOOK = 20000,
     PRUNE_EVERY = 200, /* sessions put between two looks at the old ones */
 };
@@ -187,7 +187,9 @@ static enum err apply(struct applying *a, struct op *o, struct why *w) {
     case OP_GONE_BELOW: e = db_gone_below(a->db, o->num, w); break;
     case OP_MOVED: e = apply_moved(a, o, w); break;
     case OP_SESSION: e = db_session_put(a->db, &o->session, w); break;
-    case OP_SUMMARY: e = db_summary(a->db, o->message.id, (uint32_t)o->message.attachments, o->message.summary, w); break;
+    case OP_SUMMARY:
+        e = db_summary(a->db, o->message.id, (uint32_t)o->message.attachments, o->message.summary, w);
+        break;
     case OP_MARK: e = apply_mark(a, o, w); break;
     case OP_CHECKPOINT: break;
     }
@@ -276,6 +278,7 @@ static void finish(struct follower *f, struct list *ops, struct note *n) {
     LIST_EACH_SAFE(ops, node) {
         struct op *o = LIST_ENTRY(node, struct op, node);
         list_remove(node);
+        n->ops++;
         checkpoint |= o->kind == OP_CHECKPOINT;
         truncate |= o->kind == OP_CHECKPOINT && o->all;
         if (o->kind == OP_MARK)
@@ -367,8 +370,8 @@ static void *follow(void *arg) {
 }
 
 enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
-                        const struct follower_limits *limits, struct outbox *o, void (*on_note)(struct task *t, void *context),
-                        struct why *w) {
+                        const struct follower_limits *limits, struct outbox *o,
+                        void (*on_note)(struct task *t, void *context), struct why *w) {
     struct follower *f = calloc(1, sizeof(*f));
     if (!f)
         return why(w, ERR_NOMEM, "no memory");

@@ -1,6 +1,6 @@
-/* follower.h - the thread that brings the database up to the journal.  It takes what waits, in order, one transaction for
- * all of it, and reports each transaction with a note.  While it lags nobody waits for it but readers.
- * A refused transaction is tried again each second: nothing is lost, the journal has it. */
+/* follower.h - the thread that brings the database up to the journal.  It takes what waits, in order, one transaction
+ * for all of it, and reports each transaction with a note.  While it lags nobody waits for it but readers. A refused
+ * transaction is tried again each second: nothing is lost, the journal has it. */
 #ifndef STORE_FOLLOWER_H
 #define STORE_FOLLOWER_H
 
@@ -49,10 +49,11 @@ struct note {
     struct db_state state;
     struct live_change *changes;
     size_t change_count, change_room;
-    struct list marks;          /* ops that are done */
-    uint64_t checkpointed;      /* everything up to this seq is on stable storage in the database; 0: no news */
+    size_t ops;            /* how many were applied */
+    struct list marks;     /* ops that are done */
+    uint64_t checkpointed; /* everything up to this seq is on stable storage in the database; 0: no news */
     bool checkpoint_tried;
-    uint64_t big_bytes; /* of big files that are gone */
+    uint64_t big_bytes;            /* of big files that are gone */
     uint64_t retire, retire_count; /* up to this number the oldest must give way */
     enum err trouble;
     struct why why;
@@ -70,8 +71,8 @@ enum err follower_replay(struct db *db, struct op *o, struct note *n, struct why
 
 /* db: open for writing, the follower's until follower_stop().  big_dir: whose files it removes with their rows. */
 enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
-                        const struct follower_limits *limits, struct outbox *o, void (*on_note)(struct task *t, void *context),
-                        struct why *w) MUST_CHECK;
+                        const struct follower_limits *limits, struct outbox *o,
+                        void (*on_note)(struct task *t, void *context), struct why *w) MUST_CHECK;
 void follower_limits(struct follower *f, const struct follower_limits *limits);
 void follower_push(struct follower *f, struct op *o);
 void follower_stop(struct follower *f); /* applies what waits, checkpoints, ends the thread; db is the caller's again */

@@ -15,6 +15,7 @@ enum {
     WINDOW = 1024 * 1024,
     GROUP_PARTS = 8192,
 };
+#define RECORD_READ_MAX (4ull << 30)
 
 struct position {
     uint64_t epoch, end, seq;
@@ -125,7 +126,8 @@ enum err journal_read(struct disk *d, int fd, const char *path, const struct jou
         return e;
     struct header h;
     if (got < JOURNAL_HEADER || got < place->length || !header_take(p, place->epoch, got, &h) ||
-        h.record.place.length != place->length || (place->seq && h.record.place.seq != place->seq) || !body_valid(p, &h))
+        h.record.place.length != place->length || (place->seq && h.record.place.seq != place->seq) ||
+        !body_valid(p, &h))
         return why(w, ERR_CORRUPT, "%s: the record at offset %llu fails its check", path,
                    (unsigned long long)place->offset);
     buf_grew(out, place->length);
@@ -238,6 +240,12 @@ static enum err record_at(struct scan *s, int fd, const char *path, uint64_t epo
     return e == ERR_CORRUPT ? OK : e;
 }
 
+/* The size of the file, not the configured one: that may have changed since. */
+static uint64_t size_of(struct scan *s, int fd) {
+    int64_t size = s->j->disk->ops->size(s->j->disk, fd);
+    return size < 0 ? 0 : (uint64_t)size;
+}
+
 /* Searches for valid records of this epoch at or behind `from`, at every place where one could begin. */
 static enum err search(struct scan *s, int fd, const char *path, uint64_t epoch, uint64_t from, uint64_t *seq_max,
                        uint64_t *durable_max, struct why *w) {
@@ -245,18 +253,18 @@ static enum err search(struct scan *s, int fd, const char *path, uint64_t epoch,
     if (!window)
         return why(w, ERR_NOMEM, "%s: no memory", path);
     enum err e = OK;
-    for (uint64_t at = padded(from); !e && at < s->j->segment_size; at += WINDOW) {
+    uint64_t size = size_of(s, fd);
+    for (uint64_t at = padded(from); !e && at < size; at += WINDOW) {
         size_t got = 0;
         e = disk_read(s->j->disk, fd, window, WINDOW + JOURNAL_HEADER, at, &got, path, w);
         for (size_t i = 0; !e && i < WINDOW && i + JOURNAL_HEADER <= got; i += 8) {
             struct header h;
             bool valid = false;
             struct journal_record r;
-            uint32_t magic;
-            memcpy(&magic, window + i, 4);
-            if (magic == 0 || !header_take(window + i, epoch, s->j->segment_size - at - i, &h))
+            static const char magic[4] = {'P', 'F', 'J', '1'}; /* MAGIC as it lies on the disk */
+            if (memcmp(window + i, magic, 4) != 0 || !header_take(window + i, epoch, size - at - i, &h))
                 continue;
-            e = record_at(s, fd, path, epoch, at + i, s->j->segment_size, &valid, &r, w);
+            e = record_at(s, fd, path, epoch, at + i, size, &valid, &r, w);
             if (e || !valid)
                 continue;
             *seq_max = r.place.seq > *seq_max ? r.place.seq : *seq_max;
@@ -270,10 +278,11 @@ static enum err search(struct scan *s, int fd, const char *path, uint64_t epoch,
 }
 
 static enum err damage(struct why *w, const char *path, uint64_t offset, uint64_t seq) {
-    return why(w, ERR_CORRUPT,
-               "%s is damaged at offset %llu: record %llu had been acknowledged and cannot be read; nothing was changed. "
-               "Run `penfold store check` on the data directory, then restore it from a backup or a healthy disk",
-               path, (unsigned long long)offset, (unsigned long long)seq);
+    return why(
+        w, ERR_CORRUPT,
+        "%s is damaged at offset %llu: record %llu had been acknowledged and cannot be read; nothing was changed. "
+        "Run `penfold store check` on the data directory, then restore it from a backup or a healthy disk",
+        path, (unsigned long long)offset, (unsigned long long)seq);
 }
 
 /* Reads the START at the front of segment i.  *started tells whether there is one. */
@@ -286,7 +295,7 @@ static enum err segment_head(struct scan *s, size_t i, bool *started, struct pos
     if (e)
         return e;
     struct journal_record r;
-    e = record_at(s, fd, path, g->epoch, 0, s->j->segment_size, started, &r, w);
+    e = record_at(s, fd, path, g->epoch, 0, size_of(s, fd), started, &r, w);
     *started = *started && r.type == JOURNAL_START && start_take(r.body, before);
     if (*started)
         g->start_seq = g->last_seq = r.place.seq;
@@ -380,12 +389,13 @@ static bool follows(const struct journal_record *r, uint64_t epoch, uint64_t at,
     struct position before;
     if (r->type != JOURNAL_START)
         return r->place.seq == seq;
-    return r->place.seq >= seq && start_take(r->body, &before) && (at == 0 || (before.epoch == epoch && before.end == at));
+    return r->place.seq >= seq && start_take(r->body, &before) &&
+           (at == 0 || (before.epoch == epoch && before.end == at));
 }
 
 static enum err scan_records(struct scan *s, struct journal_segment *g, int fd, const char *path, uint64_t at,
                              uint64_t seq, struct why *w) {
-    uint64_t end = g->end ? g->end : s->j->segment_size;
+    uint64_t end = g->end ? g->end : size_of(s, fd);
     while (at < end) {
         struct journal_record r;
         bool valid = false;
@@ -456,7 +466,8 @@ static enum err scan_all(struct scan *s, struct why *w) {
                 return e;
             continue;
         }
-        enum err e = scan_segment(s, i, resumed ? s->applied.offset : 0, resumed ? s->applied.seq + 1 : g->start_seq, w);
+        enum err e =
+            scan_segment(s, i, resumed ? s->applied.offset : 0, resumed ? s->applied.seq + 1 : g->start_seq, w);
         if (e)
             return e;
     }
@@ -530,15 +541,20 @@ static struct journal *journal_new(struct disk *d, const char *dir, uint64_t seg
     return j;
 }
 
-enum err journal_open(struct journal **out, struct disk *d, const char *dir, uint64_t segment_size, uint64_t random_seed,
-                      struct journal_position applied, journal_each *each, void *arg, struct journal_recovery *found,
-                      struct why *w) {
+enum err journal_open(struct journal **out, struct disk *d, const char *dir, uint64_t segment_size,
+                      uint64_t random_seed, struct journal_position applied, journal_each *each, void *arg,
+                      struct journal_recovery *found, struct why *w) {
     struct journal *j = journal_new(d, dir, segment_size, random_seed);
     if (!j)
         return why(w, ERR_NOMEM, "no memory");
     *found = (struct journal_recovery){0};
-    struct scan s = {
-        .j = j, .change = true, .bytes = BUF(segment_size), .each = each, .arg = arg, .found = found, .applied = applied};
+    struct scan s = {.j = j,
+                     .change = true,
+                     .bytes = BUF(RECORD_READ_MAX),
+                     .each = each,
+                     .arg = arg,
+                     .found = found,
+                     .applied = applied};
     uint64_t ahead[16];
     size_t ahead_count = 0;
     enum err e = recover(&s, ahead, &ahead_count, 16, w);
@@ -562,7 +578,8 @@ enum err journal_verify(struct disk *d, const char *dir, uint64_t segment_size, 
     if (!j)
         return why(w, ERR_NOMEM, "no memory");
     *found = (struct journal_recovery){0};
-    struct scan s = {.j = j, .bytes = BUF(segment_size), .each = each, .arg = arg, .found = found, .applied = applied};
+    struct scan s = {
+        .j = j, .bytes = BUF(RECORD_READ_MAX), .each = each, .arg = arg, .found = found, .applied = applied};
     uint64_t ahead[16];
     size_t ahead_count = 0;
     enum err e = recover(&s, ahead, &ahead_count, 16, w);
@@ -743,7 +760,8 @@ enum err journal_add(struct journal *j, enum journal_type type, const struct iov
     for (int i = 0; i < count; i++)
         size += parts[i].iov_len;
     if (size > journal_record_max(j))
-        return why(w, ERR_LIMIT, "a record of %llu bytes does not fit into a journal segment", (unsigned long long)size);
+        return why(w, ERR_LIMIT, "a record of %llu bytes does not fit into a journal segment",
+                   (unsigned long long)size);
     size = JOURNAL_HEADER + padded(size);
     bool fits = j->tip.end + size <= j->segment_size;
     if (j->header_count && (!fits || j->part_count + (size_t)count + 2 > GROUP_PARTS))

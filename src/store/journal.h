@@ -23,11 +23,11 @@
 enum { JOURNAL_HEADER = 40, JOURNAL_PATH = 512, JOURNAL_START_SIZE = JOURNAL_HEADER + 24 };
 
 enum journal_type { /* stored: never reuse a number */
-    JOURNAL_START = 1,
-    JOURNAL_ACCEPTED = 2,   /* store/record.h */
-    JOURNAL_GONE = 3,       /* u64 numbers of messages */
-    JOURNAL_GONE_BELOW = 4, /* u64: this number and all smaller ones */
-    JOURNAL_MOVED = 5,      /* a copy of an accepted record, made by compaction */
+                    JOURNAL_START = 1,
+                    JOURNAL_ACCEPTED = 2,   /* store/record.h */
+                    JOURNAL_GONE = 3,       /* u64 numbers of messages */
+                    JOURNAL_GONE_BELOW = 4, /* u64: this number and all smaller ones */
+                    JOURNAL_MOVED = 5,      /* a copy of an accepted record, made by compaction */
 };
 
 struct journal_place {
@@ -49,10 +49,10 @@ struct journal_position { /* behind a record */
 struct journal_segment {
     uint64_t epoch;
     uint64_t start_seq, last_seq;
-    uint64_t end;       /* bytes in use; 0: unknown (older than a recycled one) */
-    uint64_t live;      /* bytes of records that the database refers to */
+    uint64_t end;  /* bytes in use; 0: unknown (older than a recycled one) */
+    uint64_t live; /* bytes of records that the database refers to */
     uint64_t live_count;
-    uint64_t dead_at;   /* applied seq when the last live one went */
+    uint64_t dead_at; /* applied seq when the last live one went */
     bool compacting;
 };
 
@@ -71,7 +71,8 @@ typedef enum err journal_each(void *arg, const struct journal_record *r, struct 
 enum err journal_open(struct journal **j, struct disk *d, const char *dir, uint64_t segment_size, uint64_t random_seed,
                       struct journal_position applied, journal_each *each, void *arg, struct journal_recovery *found,
                       struct why *w) MUST_CHECK;
-/* As journal_open, but changes nothing, and knows no more than `applied.seq` as a floor: every segment from its front. */
+/* As journal_open, but changes nothing, and knows no more than `applied.seq` as a floor: every segment from its front.
+ */
 enum err journal_verify(struct disk *d, const char *dir, uint64_t segment_size, struct journal_position applied,
                         journal_each *each, void *arg, struct journal_recovery *found, struct why *w) MUST_CHECK;
 void journal_close(struct journal *j);
@@ -103,7 +104,7 @@ void journal_prepared(struct journal *j, const struct journal_job *job);
 /* What is alive.  The database tells what it refers to; a segment is recycled only when that is nothing and a synced
  * checkpoint has passed everything in it and every deletion of what was in it. */
 void journal_live(struct journal *j, uint64_t epoch, int64_t bytes, int64_t count, uint64_t applied_seq);
-size_t journal_recycle(struct journal *j, uint64_t checkpointed_seq); /* how many are free now */
+size_t journal_recycle(struct journal *j, uint64_t checkpointed_seq);   /* how many are free now */
 bool journal_recyclable(const struct journal *j, uint64_t applied_seq); /* a checkpoint would free something */
 /* The mostly dead segment most worth copying, or NULL; only among those whose records are all applied. */
 struct journal_segment *journal_mostly_dead(struct journal *j, uint64_t applied_seq);

@@ -104,7 +104,8 @@ void request_free(struct request *r) {
 }
 
 void request_fail(struct request *r, enum err e, const char *text) {
-    frame_put(&r->out, &(struct frame){.type = FRAME_FAILED, .failed = {r->tag, (uint8_t)e, str_head(str_of(text), 1000)}});
+    frame_put(&r->out,
+              &(struct frame){.type = FRAME_FAILED, .failed = {r->tag, (uint8_t)e, str_head(str_of(text), 1000)}});
     r->failed = e;
     r->done = true;
 }
@@ -189,7 +190,8 @@ static struct block *oldest_block(struct reader *x) {
     return b;
 }
 
-static enum err read_big_block(struct reader *x, const struct record *record, uint64_t index, struct buf *out, struct why *w) {
+static enum err read_big_block(struct reader *x, const struct record *record, uint64_t index, struct buf *out,
+                               struct why *w) {
     char path[JOURNAL_PATH];
     snprintf(path, sizeof(path), "%.480s/%016llx", x->big_dir, (unsigned long long)record->big);
     uint64_t from = index * RECORD_BLOCK, left = record->size - from;
@@ -211,7 +213,8 @@ static enum err read_big_block(struct reader *x, const struct record *record, ui
     return OK;
 }
 
-static enum err load_block(struct reader *x, str id, struct db_message *m, uint64_t index, struct block **out, struct why *w) {
+static enum err load_block(struct reader *x, str id, struct db_message *m, uint64_t index, struct block **out,
+                           struct why *w) {
     struct record record;
     enum err e = get(x, id, m, &record, w);
     if (e)
@@ -352,8 +355,13 @@ static enum err first_mail(void *arg, const struct db_message *m) {
 
 static void put_session(struct request *r, const struct db_session *s) {
     struct frame f = {.type = FRAME_SESSION};
-    f.session = (struct frame_session){r->tag,       r->id,        s->started_ms, s->ended_ms,
-                                       s->messages, str_head(s->reason, 1000), str_head(s->info, FRAME_CHUNK)};
+    f.session = (struct frame_session){r->tag,
+                                       r->id,
+                                       s->started_ms,
+                                       s->ended_ms,
+                                       s->messages,
+                                       str_head(s->reason, 1000),
+                                       str_head(s->info, FRAME_CHUNK)};
     frame_put(&r->out, &f);
 }
 
@@ -511,13 +519,13 @@ void reader_compact(struct task *t, void *context) {
 
 /* ---- opening ---- */
 
-enum err reader_open(struct reader **out, const char *db_path, struct disk *d, const char *journal_dir, const char *big_dir,
-                     struct why *w) {
+enum err reader_open(struct reader **out, const char *db_path, struct disk *d, const char *journal_dir,
+                     const char *big_dir, struct why *w) {
     struct reader *x = calloc(1, sizeof(*x));
     if (!x)
         return why(w, ERR_NOMEM, "no memory");
     x->disk = d;
-    x->record = BUF(4ull * RECORD_MAX);
+    x->record = BUF(4ull << 30);
     x->arena = ARENA(16 * 1024 * 1024);
     snprintf(x->journal_dir, sizeof(x->journal_dir), "%s", journal_dir);
     snprintf(x->big_dir, sizeof(x->big_dir), "%s", big_dir);

@@ -13,25 +13,25 @@ enum { READER_STEP = 256 * 1024, READER_READ_MAX = 60 * 1024 };
 
 struct request {
     struct task task;
-    struct list node;   /* for whoever holds it in the loop's thread */
+    struct list node; /* for whoever holds it in the loop's thread */
     enum frame_type type;
     uint32_t tag;
-    void *owner;        /* whose it is; NULL: nobody waits any more */
-    uint64_t need_seq;  /* not before the database is applied up to here ... */
+    void *owner;          /* whose it is; NULL: nobody waits any more */
+    uint64_t need_seq;    /* not before the database is applied up to here ... */
     uint64_t deadline_ms; /* ... or this moment */
     char id_space[ID_SIZE];
     str id;
-    struct buf ids;     /* DELETE: ids in */
-    struct buf nums;    /* DELETE: u64 numbers out */
+    struct buf ids;  /* DELETE: ids in */
+    struct buf nums; /* DELETE: u64 numbers out */
     uint64_t start, limit, before_ms, offset;
     uint32_t length;
     bool all, seen;
     uint64_t cursor, count; /* LIST, SESSION_GET */
     unsigned stage;
-    struct db_state state;  /* as of this run */
-    struct buf out;         /* frames */
+    struct db_state state; /* as of this run */
+    struct buf out;        /* frames */
     bool done;
-    enum err failed;        /* said in a FAILED frame already */
+    enum err failed; /* said in a FAILED frame already */
 };
 
 /* NULL: no memory, or not a request. */
@@ -50,8 +50,8 @@ struct compaction {
 };
 
 struct reader;
-enum err reader_open(struct reader **out, const char *db_path, struct disk *d, const char *journal_dir, const char *big_dir,
-                     struct why *w) MUST_CHECK;
+enum err reader_open(struct reader **out, const char *db_path, struct disk *d, const char *journal_dir,
+                     const char *big_dir, struct why *w) MUST_CHECK;
 void reader_close(struct reader *r);
 void reader_run(struct task *t, void *context);     /* a struct request; context: the struct reader */
 void reader_compact(struct task *t, void *context); /* a struct compaction */

@@ -1,4 +1,4 @@
-/* record.h - the body of an ACCEPTED record of the journal: everything that is known of a message, and its bytes.  Pure.
+/* record.h - the body of an ACCEPTED record of the journal: everything that is known of a message, and its bytes. Pure.
  *   u8 format  STR id  STR session  u64 created_ms  u64 size  u64 big  u32 envelope length  u32 transcript length
  *   envelope (smtp/envelope.h)  transcript  bytes
  * When big is not 0 the bytes lie in big/<16 hex> and here stands the crc32c of each MiB of them, u32 each.

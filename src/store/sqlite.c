@@ -148,8 +148,9 @@ static enum err migrate(struct db *db, int64_t version, struct why *w) {
     return e;
 }
 
-static const char writer_settings[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=OFF;"
-                                      "PRAGMA wal_autocheckpoint=16000; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY";
+static const char writer_settings[] =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=OFF;"
+    "PRAGMA wal_autocheckpoint=16000; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY";
 static const char reader_settings[] = "PRAGMA query_only=ON; PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY";
 
 static enum err set_up(struct db *db, const char *path, enum db_mode mode, struct why *w) {
@@ -164,9 +165,10 @@ static enum err set_up(struct db *db, const char *path, enum db_mode mode, struc
                    "another data directory",
                    path, (long long)version, SCHEMA_VERSION);
     if (mode != DB_WRITE)
-        return version == SCHEMA_VERSION ? text_run(db, reader_settings, w)
-                                         : why(w, ERR_VERSION, "%s has schema %lld: start Penfold once to bring it to %d",
-                                               path, (long long)version, SCHEMA_VERSION);
+        return version == SCHEMA_VERSION
+                   ? text_run(db, reader_settings, w)
+                   : why(w, ERR_VERSION, "%s has schema %lld: start Penfold once to bring it to %d", path,
+                         (long long)version, SCHEMA_VERSION);
     e = text_run(db, writer_settings, w);
     return e || version == SCHEMA_VERSION ? e : migrate(db, version, w);
 }
@@ -385,7 +387,8 @@ enum err db_sweep(struct db *db, unsigned limit, db_freed_each *freed, void *arg
     return e;
 }
 
-enum err db_moved(struct db *db, uint64_t num, const struct journal_place *to, struct journal_place *was, struct why *w) {
+enum err db_moved(struct db *db, uint64_t num, const struct journal_place *to, struct journal_place *was,
+                  struct why *w) {
     struct query q;
     bool more = false;
     *was = (struct journal_place){0};
@@ -563,8 +566,8 @@ enum err db_retire(struct db *db, const struct db_limits *limits, uint64_t look,
 
 enum err db_checkpoint(struct db *db, bool truncate, bool *all, struct why *w) {
     int log = 0, done = 0;
-    int r = sqlite3_wal_checkpoint_v2(db->sqlite, NULL, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
-                                      &log, &done);
+    int r = sqlite3_wal_checkpoint_v2(db->sqlite, NULL,
+                                      truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &done);
     *all = r == SQLITE_OK && log == done;
     return r == SQLITE_OK || r == SQLITE_BUSY ? OK : refused(db, w);
 }
@@ -704,8 +707,8 @@ enum err db_all(struct db *db, uint64_t after, uint64_t limit, db_message_each *
     return e;
 }
 
-enum err db_in_segment(struct db *db, uint64_t epoch, uint64_t from_offset, uint64_t limit, db_message_each *each, void *arg,
-                       struct why *w) {
+enum err db_in_segment(struct db *db, uint64_t epoch, uint64_t from_offset, uint64_t limit, db_message_each *each,
+                       void *arg, struct why *w) {
     struct query q;
     bool more = false;
     enum err e = query_begin(db, SQL_SEGMENT_NEXT, &q, w);
@@ -756,7 +759,8 @@ enum err db_integrity(struct db *db, struct why *w) {
         return refused(db, w);
     int r = sqlite3_step(s);
     const char *said = r == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(db->sqlite);
-    enum err e = r == SQLITE_ROW && said && !strcmp(said, "ok") ? OK : why(w, ERR_CORRUPT, "database: %s", said ? said : "");
+    enum err e =
+        r == SQLITE_ROW && said && !strcmp(said, "ok") ? OK : why(w, ERR_CORRUPT, "database: %s", said ? said : "");
     sqlite3_finalize(s);
     return e;
 }

@@ -1,8 +1,7 @@
-/* sqlite.h - the database that follows the journal: one row per message, and sessions.  A struct db is one connection and
- * belongs to one thread; one connection writes, others read.  Bodies, envelopes and transcripts stay in the journal: a
- * row says where.
- * Every change stands in a transaction that also stores how far the journal is applied, so that after a crash exactly
- * what is missing is applied again. */
+/* sqlite.h - the database that follows the journal: one row per message, and sessions.  A struct db is one connection
+ * and belongs to one thread; one connection writes, others read.  Bodies, envelopes and transcripts stay in the
+ * journal: a row says where. Every change stands in a transaction that also stores how far the journal is applied, so
+ * that after a crash exactly what is missing is applied again. */
 #ifndef STORE_SQLITE_H
 #define STORE_SQLITE_H
 
@@ -38,7 +37,7 @@ enum db_mode { DB_WRITE, DB_READ, DB_CHECK };
 /* DB_WRITE makes or migrates it.  ERR_VERSION: made by a newer Penfold. */
 enum err db_open(struct db **out, const char *path, enum db_mode mode, struct why *w) MUST_CHECK;
 void db_close(struct db *db);
-struct db_state *db_state(struct db *db);                       /* the writer's own copy, stored by db_commit() */
+struct db_state *db_state(struct db *db); /* the writer's own copy, stored by db_commit() */
 enum err db_reload(struct db *db, struct db_state *s, struct why *w) MUST_CHECK; /* as it is now, for readers */
 
 /* ---- writing ---- */
@@ -58,7 +57,8 @@ enum err db_gone_below(struct db *db, uint64_t num, struct why *w) MUST_CHECK;
 /* The broom: deletes up to `limit` rows below gone_below; *done when none is left. */
 enum err db_sweep(struct db *db, unsigned limit, db_freed_each *freed, void *arg, bool *done, struct why *w) MUST_CHECK;
 /* *was is where it lay before; length 0: there is no such message any more. */
-enum err db_moved(struct db *db, uint64_t num, const struct journal_place *to, struct journal_place *was, struct why *w) MUST_CHECK;
+enum err db_moved(struct db *db, uint64_t num, const struct journal_place *to, struct journal_place *was,
+                  struct why *w) MUST_CHECK;
 enum err db_seen(struct db *db, str id, bool seen, bool *changed, struct why *w) MUST_CHECK;
 /* Up to 1,000 messages behind *num whose mark differs; ids gets 22 bytes each.  Empty: no more. */
 enum err db_unlike(struct db *db, bool seen, uint64_t *num, struct buf *ids, struct why *w) MUST_CHECK;
@@ -86,9 +86,10 @@ enum err db_session_get(struct db *db, str id, struct db_session *s, struct why 
 void db_done(struct db *db);
 enum err db_session_mails(struct db *db, str session, uint64_t after, uint64_t limit, db_message_each *each, void *arg,
                           struct why *w) MUST_CHECK;
-enum err db_all(struct db *db, uint64_t after, uint64_t limit, db_message_each *each, void *arg, struct why *w) MUST_CHECK;
-enum err db_in_segment(struct db *db, uint64_t epoch, uint64_t from_offset, uint64_t limit, db_message_each *each, void *arg,
-                       struct why *w) MUST_CHECK;
+enum err db_all(struct db *db, uint64_t after, uint64_t limit, db_message_each *each, void *arg,
+                struct why *w) MUST_CHECK;
+enum err db_in_segment(struct db *db, uint64_t epoch, uint64_t from_offset, uint64_t limit, db_message_each *each,
+                       void *arg, struct why *w) MUST_CHECK;
 typedef void db_segment_each(void *arg, uint64_t epoch, uint64_t bytes, uint64_t count, uint64_t big_bytes);
 enum err db_segments(struct db *db, db_segment_each *each, void *arg, struct why *w) MUST_CHECK;
 enum err db_big_known(struct db *db, uint64_t big, bool *known, struct why *w) MUST_CHECK;

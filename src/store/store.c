@@ -207,7 +207,8 @@ static enum err start_threads(struct store *s, struct why *w) {
 
 static void want_segment(struct store *s);
 
-enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg, struct why *w) {
+enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg,
+                    struct why *w) {
     if (strlen(o->data) >= sizeof(((struct store *)0)->data))
         return why(w, ERR_LIMIT, "%s: this path is too long for a data directory", o->data);
     struct store *s = calloc(1, sizeof(*s));
@@ -292,7 +293,7 @@ static void look_at_space(struct store *s) {
 }
 
 static void look_at_lag(struct store *s) {
-    uint64_t lag = s->last_pushed > s->applied.applied.seq ? s->last_pushed - s->applied.applied.seq : 0;
+    uint64_t lag = s->behind;
     bool hold = lag > (s->holding ? s->options.lag_max / 2 : s->options.lag_max);
     if (hold == s->holding)
         return;
@@ -339,6 +340,7 @@ static void push(struct store *s, struct op *o, const struct journal_place *plac
         o->after = (struct journal_position){place->seq, place->epoch, place->offset + place->length};
         s->last_pushed = place->seq;
     }
+    s->behind++;
     follower_push(s->follower, o);
 }
 
@@ -380,10 +382,12 @@ static void hold_request(struct store *s, struct request *r, uint64_t seq) {
     list_add_tail(&s->held, &r->node);
 }
 
+/* Once it is answered it may be in the reader's hands again: look first. */
 static void answer(struct store *s, struct request *r) {
+    bool over = r->done || !r->owner;
     if (r->owner)
         s->ops.answer(s->arg, r);
-    if (r->done || !r->owner)
+    if (over)
         request_free(r);
 }
 
@@ -542,8 +546,9 @@ static void ask_reader(struct store *s, struct request *r) {
 static void answer_stats(struct store *s, struct request *r) {
     const struct db_state *d = &s->applied;
     struct frame f = {.type = FRAME_STATS};
-    f.stats = (struct frame_stats){r->tag,      d->total,    d->unread,         d->bytes,
-                                   d->deleted, d->accepted, d->accepted_bytes, journal_disk_bytes(s->journal) + s->big_bytes};
+    f.stats =
+        (struct frame_stats){r->tag,     d->total,    d->unread,         d->bytes,
+                             d->deleted, d->accepted, d->accepted_bytes, journal_disk_bytes(s->journal) + s->big_bytes};
     frame_put(&r->out, &f);
     r->done = true;
     answer(s, r);
@@ -714,6 +719,7 @@ static void on_note(struct task *t, void *context) {
         journal_live(s->journal, n->changes[i].epoch, n->changes[i].bytes, n->changes[i].count, n->state.applied.seq);
     s->stats_due |= s->applied.total != n->state.total || s->applied.unread != n->state.unread;
     s->applied = n->state;
+    s->behind -= n->ops;
     s->big_bytes = s->big_bytes > n->big_bytes ? s->big_bytes - n->big_bytes : 0;
     if (n->checkpoint_tried)
         s->checkpointing = false;
@@ -783,7 +789,8 @@ static void moves_read(struct task *t, void *context) {
 }
 
 static void maybe_compact(struct store *s) {
-    struct journal_segment *g = s->compacting || s->state ? NULL : journal_mostly_dead(s->journal, s->applied.applied.seq);
+    struct journal_segment *g =
+        s->compacting || s->state ? NULL : journal_mostly_dead(s->journal, s->applied.applied.seq);
     if (!g)
         return;
     g->compacting = s->compacting = true;

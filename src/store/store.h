@@ -1,10 +1,10 @@
-/* store.h - where mail is kept: the interface of the one writer.  All calls belong to the thread of the loop; what takes
- * long happens in threads of the store's own, whose news come when store_fd() is readable.
+/* store.h - where mail is kept: the interface of the one writer.  All calls belong to the thread of the loop; what
+ * takes long happens in threads of the store's own, whose news come when store_fd() is readable.
  *
  *     mail:     begin -> envelope, transcript, body in pieces -> commit -> ops.mail_done, once
  *               or abort at any time before commit
- *     turn:     store_commit() at the end of each turn of the loop: everything that waits is appended, synced once, answered
- *     reading:  store_request() -> ops.answer, perhaps several times -> the last one has r->done
+ *     turn:     store_commit() at the end of each turn of the loop: everything that waits is appended, synced once,
+ * answered reading:  store_request() -> ops.answer, perhaps several times -> the last one has r->done
  *
  * A mail that was answered OK is on stable storage.  One that was answered otherwise left nothing behind. */
 #ifndef STORE_STORE_H
@@ -16,7 +16,7 @@ struct store;
 struct store_mail;
 
 struct store_options {
-    const char *data; /* the directory; it exists */
+    const char *data;  /* the directory; it exists */
     struct disk *disk; /* disk_system(), or a test's.  The database is always SQLite's own files */
     uint64_t segment_size, big_min, memory_budget, lag_max;
     uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions;
@@ -25,7 +25,8 @@ struct store_options {
 };
 
 struct store_ops {
-    /* OK, or why not.  The mail is over; owner is what store_mail_begin() was given (NULL after store_mail_forget()). */
+    /* OK, or why not.  The mail is over; owner is what store_mail_begin() was given (NULL after store_mail_forget()).
+     */
     void (*mail_done)(void *arg, void *owner, enum err e, const char *text);
     /* Is mail accepted?  ERR_FULL, ERR_IO: refuse it before DATA.  Told when it changes. */
     void (*state)(void *arg, enum err e, const char *text);
@@ -35,19 +36,20 @@ struct store_ops {
      * store_request_more() when there is room for more. */
     void (*answer)(void *arg, struct request *r);
     void (*changed)(void *arg, const struct frame *f); /* a CHANGED_* frame for all who subscribed */
-    void (*soon)(void *arg); /* something waits for store_commit() */
+    void (*soon)(void *arg);                           /* something waits for store_commit() */
 };
 
 enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg,
                     struct why *w) MUST_CHECK;
 void store_set_limits(struct store *s, const struct store_options *o); /* of retention, disk and lag */
-void store_close(struct store *s); /* commits what waits, applies it, checkpoints */
+void store_close(struct store *s);                                     /* commits what waits, applies it, checkpoints */
 
 int store_fd(struct store *s);
-void store_news(struct store *s);   /* when it is readable */
+void store_news(struct store *s); /* when it is readable */
 void store_commit(struct store *s);
 void store_second(struct store *s); /* each second: space, repair, recycling, compaction */
-bool store_impatient(const struct store *s); /* a request waits for the database: call store_moment() every 50 ms or so */
+bool store_impatient(
+    const struct store *s); /* a request waits for the database: call store_moment() every 50 ms or so */
 void store_moment(struct store *s);
 
 struct store_mail *store_mail_begin(struct store *s, void *owner, str id, uint64_t size_hint);

@@ -173,8 +173,8 @@ static enum err check_rows(struct check *c, struct why *w) {
     check_counter(c, "messages", c->state.total, c->counted.total);
     check_counter(c, "unread messages", c->state.unread, c->counted.unread);
     check_counter(c, "bytes", c->state.bytes, c->counted.bytes);
-    say(c, false, "messages: %llu looked at, %llu of them in files of their own", (unsigned long long)c->result->messages,
-        (unsigned long long)c->result->big_files);
+    say(c, false, "messages: %llu looked at, %llu of them in files of their own",
+        (unsigned long long)c->result->messages, (unsigned long long)c->result->big_files);
     return OK;
 }
 

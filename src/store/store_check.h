@@ -1,5 +1,6 @@
-/* store_check.h - `penfold store check`: reads everything and changes nothing.  Every record's checksum, every reference
- * from the database into the journal and to big files, the checksums of those, the counters, and SQLite's own check. */
+/* store_check.h - `penfold store check`: reads everything and changes nothing.  Every record's checksum, every
+ * reference from the database into the journal and to big files, the checksums of those, the counters, and SQLite's own
+ * check. */
 #ifndef STORE_STORE_CHECK_H
 #define STORE_STORE_CHECK_H
 

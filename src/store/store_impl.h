@@ -60,14 +60,14 @@ struct store {
     struct compaction compaction;
     bool compacting;
 
-    struct list waiting;    /* items for the next group */
-    size_t moves_waiting;   /* of the running compaction */
-    struct list held;       /* requests that wait for the database */
-    size_t asking;          /* requests in the reader's hands */
-    struct db_state applied; /* as of the last note */
-    uint64_t last_pushed;   /* seq of the last op given to the follower */
-    uint64_t newest;        /* number of the newest message */
-    uint64_t retire, retire_count; /* a retention that could not be written: again next second */
+    struct list waiting;            /* items for the next group */
+    size_t moves_waiting;           /* of the running compaction */
+    struct list held;               /* requests that wait for the database */
+    size_t asking;                  /* requests in the reader's hands */
+    struct db_state applied;        /* as of the last note */
+    uint64_t last_pushed;           /* seq of the last op given to the follower */
+    uint64_t behind;                /* ops the follower has not applied yet */
+    uint64_t retire, retire_count;  /* a retention that could not be written: again next second */
     uint64_t retired, retired_wait; /* not yet told to the log; seconds since */
     bool holding, checkpointing, trouble_told;
     enum err state, disk_state;

@@ -19,21 +19,22 @@ static void fault(struct store_mail *m, enum err e, const char *text) {
     (void)why(&m->why, e, "%s", text);
 }
 
-static void count_memory(struct store_mail *m, size_t before) {
-    m->store->memory += m->body.cap;
+/* One of the mail's buffers has changed its size. */
+static void count_memory(struct store_mail *m, const struct buf *b, size_t before) {
+    m->store->memory += b->cap;
     m->store->memory -= before;
 }
 
-static void body_free(struct store_mail *m) {
-    size_t before = m->body.cap;
-    buf_free(&m->body);
-    count_memory(m, before);
+static void counted_free(struct store_mail *m, struct buf *b) {
+    size_t before = b->cap;
+    buf_free(b);
+    count_memory(m, b, before);
 }
 
 static void mail_free(struct store_mail *m) {
-    body_free(m);
-    buf_free(&m->envelope);
-    buf_free(&m->transcript);
+    counted_free(m, &m->body);
+    counted_free(m, &m->envelope);
+    counted_free(m, &m->transcript);
     buf_free(&m->head);
     buf_free(&m->sums);
     free(m);
@@ -95,7 +96,7 @@ static void go_big(struct store_mail *m) {
         m->size = 0;
         big_write(m, buf_str(&m->body));
     }
-    body_free(m);
+    counted_free(m, &m->body);
 }
 
 struct store_mail *store_mail_begin(struct store *s, void *owner, str id, uint64_t size_hint) {
@@ -108,7 +109,8 @@ struct store_mail *store_mail_begin(struct store *s, void *owner, str id, uint64
     m->size_hint = size_hint;
     m->created_ms = store_now_ms();
     m->body = BUF(s->options.big_min);
-    m->envelope = m->transcript = BUF(s->options.segment_size / 4 < ENVELOPE_MAX ? s->options.segment_size / 4 : ENVELOPE_MAX);
+    m->envelope = m->transcript =
+        BUF(s->options.segment_size / 4 < ENVELOPE_MAX ? s->options.segment_size / 4 : ENVELOPE_MAX);
     m->head = BUF(RECORD_HEAD_MAX + sizeof(m->session));
     m->sums = BUF(1024 * 1024);
     list_init(&m->item.node);
@@ -142,18 +144,30 @@ void store_mail_body(struct store_mail *m, str bytes) {
         (void)buf_room(&m->body, m->size_hint);
     m->body.full = false; /* the hint is only a hint */
     buf_add(&m->body, bytes);
-    count_memory(m, before);
+    count_memory(m, &m->body, before);
     m->size += bytes.n;
     if (m->body.full)
         fault(m, ERR_NOMEM, "no memory for the message");
 }
 
+/* Bodies go to files when memory is short; these cannot, so twice the budget is the end. */
+static void beside_add(struct store_mail *m, struct buf *b, str bytes) {
+    struct store *s = m->store;
+    size_t before = b->cap;
+    if (s->memory + bytes.n > 2 * s->options.memory_budget)
+        fault(m, ERR_FULL, "too much mail is on its way");
+    if (m->fault)
+        return;
+    buf_add(b, bytes);
+    count_memory(m, b, before);
+}
+
 void store_mail_envelope(struct store_mail *m, str bytes) {
-    buf_add(&m->envelope, bytes);
+    beside_add(m, &m->envelope, bytes);
 }
 
 void store_mail_transcript(struct store_mail *m, str bytes) {
-    buf_add(&m->transcript, bytes);
+    beside_add(m, &m->transcript, bytes);
 }
 
 /* ---- the end ---- */

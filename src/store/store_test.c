@@ -720,7 +720,8 @@ static void damage_is_found(void **state) {
 }
 
 int main(void) {
-    if (!getenv("SHOW") && freopen("/dev/null", "w", stderr) == NULL) /* the log of the faults is not the test's; SHOW=1 shows */
+    if (!getenv("SHOW") &&
+        freopen("/dev/null", "w", stderr) == NULL) /* the log of the faults is not the test's; SHOW=1 shows */
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_accepted_can_be_read),

@@ -78,8 +78,8 @@ static void activated_sockets_are_found_by_name_and_address(void **state) {
         l.list[i].fd = fd[i];
     }
     l.count = 2;
-    strcpy(l.list[0].name, "smtp");
-    strcpy(l.list[1].name, "unknown");
+    memcpy(l.list[0].name, "smtp", 5);
+    memcpy(l.list[1].name, "unknown", 8);
     listen_address(fd[1], &real);
     b = address("%s", buf_cstr(&real));
     assert_int_equal(listen_activated_take(&l, S("http"), &a), -1);

@@ -84,7 +84,7 @@ static void last_words(void) {
 
 static _Noreturn void fatal(enum err e, const char *text) {
     if (role.control) {
-        struct frame f = {.type = FRAME_FATAL, .fatal = {.err = (uint8_t)e, .text = str_of(text)}};
+        struct frame f = {.type = FRAME_FATAL, .fatal = {.err = (uint8_t)e, .text = str_head(str_of(text), 4096)}};
         send_counters();
         link_send(role.control, &f);
         last_words();
@@ -113,21 +113,21 @@ static void configure_log(const struct conf *c) {
     log_setup(role_name(role.ops->role), shown, format, (enum event_level)c->log_level);
 }
 
-static struct conf *parse_config(struct why *w) {
-    struct conf *c = calloc(1, sizeof *c);
+/* Takes the configuration apart; the supervisor has checked it, so a fault means that we do not understand each other.
+ */
+static struct conf *parse_config(void) {
     struct conf_errors errors = {0};
+    struct conf *c = calloc(1, sizeof *c);
     if (!c)
-        return NULL;
+        fatal(ERR_NOMEM, "no memory for the configuration");
     if (conf_parse(buf_str(&role.config), "configuration", c, &errors) != OK) {
-        struct buf out = BUF(sizeof w->text - 1);
+        struct buf out = BUF(CONF_FILE_MAX);
         conf_errors_put(&out, &errors);
-        (void)why(w, ERR_SYNTAX, "%.*s", STR_ARG(buf_str(&out)));
-        buf_free(&out);
-        conf_free(c);
-        free(c);
-        c = NULL;
+        fatal(ERR_SYNTAX, buf_cstr(&out));
     }
     conf_errors_free(&errors);
+    buf_reset(&role.config);
+    buf_trim(&role.config);
     return c;
 }
 
@@ -152,11 +152,7 @@ static void sandbox_second_half(void) {
 static void take_configuration(void) {
     bool first = !role.ready;
     struct why w = {0};
-    struct conf *c = parse_config(&w);
-    buf_reset(&role.config);
-    buf_trim(&role.config);
-    if (!c)
-        fatal(ERR_SYNTAX, w.text); /* the supervisor has checked it: we do not understand each other */
+    struct conf *c = parse_config();
     configure_log(c);
     if (first)
         sandbox_first_half(c);

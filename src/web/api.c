@@ -110,6 +110,16 @@ static void dispatch(struct http_req *r) {
 
 /* ---- who may ask ---- */
 
+/* The sandboxed HTML of a mail has no origin; browsers say so ("null") when it loads the images that lie in the same
+ * message.  It gets them to show, not to read: without Access-Control-Allow-Origin no script sees them.  Ids cannot be
+ * guessed, "latest" could be. */
+static bool is_embedded_part(const struct http_req *r) {
+    str path = r->path;
+    return r->head->method == HTTP_GET && str_eq(r->head->origin, S("null")) &&
+           str_skip(&path, S("/api/v1/message/")) && id_valid(str_head(path, ID_SIZE)) &&
+           str_starts(str_tail(path, ID_SIZE), S("/part/"));
+}
+
 /* A page of another origin may not read or change anything here.  Browsers say where a request comes from: by Origin,
  * and for requests without one by Sec-Fetch-Site. */
 static bool from_elsewhere(const struct http_req *r) {
@@ -117,14 +127,14 @@ static bool from_elsewhere(const struct http_req *r) {
         str_starts(r->path, S("/api/")) || (str_starts(r->path, S("/view/")) && str_ends(r->path, S(".html")));
     bool changes = !(r->head->method & (HTTP_GET | HTTP_HEAD | HTTP_OPTIONS));
     if ((api_address || changes) && !http_origin_is_own(r->head))
-        return true;
+        return !is_embedded_part(r);
     return changes && str_ieq(http_head_field(r->head, S("Sec-Fetch-Site")), S("cross-site"));
 }
 
 static void put_cors(struct http_req *r) {
     if (!str_starts(r->path, S("/api/")))
         return;
-    if (r->head->origin.n)
+    if (r->head->origin.n && http_origin_is_own(r->head))
         http_header(r, "Access-Control-Allow-Origin", r->head->origin);
     http_header(r, "Access-Control-Allow-Methods", S("GET, POST, DELETE, PUT, OPTIONS"));
     http_header(r, "Access-Control-Allow-Headers", S("*"));

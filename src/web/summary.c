@@ -13,7 +13,7 @@
 #include "web/reader.h"
 #include "web/view.h"
 
-enum { SUSPECTS_MAX = 64 };
+enum { SUSPECTS_MAX = 64, SUMMARY_RAW_MAX = 4 * 1024 * 1024 };
 
 struct summary {
     struct list node; /* in waiting, when it has no view yet */
@@ -60,13 +60,58 @@ static void on_out(void *arg, str bytes) {
     buf_add(&s->json, bytes);
 }
 
+/* A list row shows a line: of a hundred thousand bytes of subject or a thousand recipients the first will do. */
+static void shorten_string(json_t *object, const char *name, size_t bytes_max) {
+    json_t *v = json_object_get(object, name);
+    str s = json_is_string(v) ? str_n(json_string_value(v), json_string_length(v)) : STR_NONE;
+    if (s.n <= bytes_max)
+        return;
+    size_t n = bytes_max;
+    while (n && ((unsigned char)s.p[n] & 0xc0) == 0x80) /* not within a character */
+        n--;
+    json_object_set_new(object, name, json_stringn(s.p, n));
+}
+
+static void shorten_person(json_t *person, size_t bytes_max) {
+    shorten_string(person, "Name", bytes_max);
+    shorten_string(person, "Address", bytes_max);
+}
+
+static void shorten(json_t *root, size_t bytes_max, size_t people_max) {
+    static const char *const strings[] = {"MessageID", "Subject", "Username", "Snippet"};
+    static const char *const lists[] = {"To", "Cc", "Bcc", "ReplyTo"};
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
+        shorten_string(root, strings[i], bytes_max);
+    shorten_person(json_object_get(root, "From"), bytes_max);
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        json_t *list = json_object_get(root, lists[i]), *person;
+        size_t k;
+        while (json_array_size(list) > people_max)
+            json_array_remove(list, json_array_size(list) - 1);
+        json_array_foreach(list, k, person) shorten_person(person, bytes_max);
+    }
+}
+
+/* Writes the object anew, shorter, until it fits a frame. */
+static bool shorten_to_fit(json_t *root, struct buf *json) {
+    static const struct { size_t bytes_max, people_max; } steps[] = {{4000, 100}, {1000, 20}, {200, 5}};
+    for (size_t i = 0; json->n > SUMMARY_MAX && i < sizeof steps / sizeof steps[0]; i++) {
+        shorten(root, steps[i].bytes_max, steps[i].people_max);
+        char *text = json_dumps(root, JSON_COMPACT);
+        buf_reset(json);
+        buf_add(json, str_of(text));
+        free(text);
+    }
+    return json->n > 2 && json->n <= SUMMARY_MAX;
+}
+
 /* What comes from the content role was made from mail: take it into our answers only if it is one JSON object. */
-static bool is_object(str json) {
+static bool is_fit(struct buf *json) {
     json_error_t error;
-    json_t *root = json.n > 2 && json.p[0] == '{' ? json_loadb(json.p, json.n, JSON_ALLOW_NUL, &error) : NULL;
-    bool object = root != NULL && json_is_object(root);
+    json_t *root = json->n > 2 && json->p[0] == '{' ? json_loadb(json->p, json->n, JSON_ALLOW_NUL, &error) : NULL;
+    bool fit = root != NULL && json_is_object(root) && shorten_to_fit(root, json);
     json_decref(root);
-    return object;
+    return fit;
 }
 
 static void start_waiting(void);
@@ -79,10 +124,10 @@ static void finish(struct summary *s, str json) {
 
 static void on_done(void *arg, enum err e, str text) {
     struct summary *s = arg;
-    str json = buf_str(&s->json);
     summaries.running--;
-    if (e == OK && (s->json.full || !is_object(json)))
+    if (e == OK && (s->json.full || !is_fit(&s->json)))
         e = ERR_CORRUPT;
+    str json = buf_str(&s->json);
     if (e == OK) {
         struct frame f = {.type = FRAME_SUMMARY_PUT, .summary_put = {str_n(s->id, ID_SIZE), s->attachments, json}};
         reader_tell(&f);
@@ -130,7 +175,7 @@ struct summary *summary_start(str id, void (*done)(void *arg, str json), void *a
     struct summary *s = calloc(1, sizeof *s);
     assert(s && id.n == ID_SIZE);
     memcpy(s->id, id.p, ID_SIZE);
-    s->json = BUF(SUMMARY_MAX);
+    s->json = BUF(SUMMARY_RAW_MAX);
     s->done = done;
     s->arg = arg;
     list_init(&s->node);

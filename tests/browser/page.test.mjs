@@ -57,33 +57,52 @@ test('an empty page tells how to send; a message then appears by itself and open
     assert.deepEqual(page.wrong, []);
 });
 
-test("a mail's HTML runs nothing, sends nothing, reaches nothing", async () => {
-    const id = await sandbox.send({
-        subject: 'Trouble',
-        html: `<h1 id="here">Looks harmless</h1>
-            <script>parent.document.title = 'pwned'; alert(1)</script>
-            <img src="x" onerror="alert(2)"><svg onload="alert(3)"></svg><body onload="alert(4)">
-            <a id="js" href="javascript:alert(5)">a link</a> <a id="top" href="/pwned" target="_top">out</a>
-            <form id="form" action="/pwned-form"><button id="send">send</button></form>
-            <meta http-equiv="refresh" content="0;url=javascript:alert(6)">
-            <iframe srcdoc="<script>parent.parent.document.title='pwned'</script>"></iframe>
-            <base href="https://evil.example/"><style>body { background: url(https://evil.example/css) }</style>`,
-    });
+/** A site somewhere else that keeps what it is asked for. */
+async function outside(use) {
     const asked = [];
-    await open('/');
-    page.on('request', (r) => asked.push(r.url()));
-    await row('Trouble').getByRole('link').click();
-    const mail = page.frameLocator('.frame-room iframe');
-    await mail.getByText('Looks harmless').waitFor();
-    for (const target of ['#js', '#top', '#send'])
-        await mail.locator(target).click({ timeout: 2000 }).catch(() => {}); /* it may have been taken out */
-    await page.waitForLoadState('networkidle');
+    const server = http.createServer((request, answer) => {
+        asked.push(request);
+        if (request.url.endsWith('.png')) answer.writeHead(200, { 'Content-Type': 'image/png' }).end(PNG);
+        else answer.writeHead(200, { 'Content-Type': 'text/html' }).end('<title>Outside</title>');
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+        await use(`http://127.0.0.1:${server.address().port}`, asked);
+    } finally {
+        server.closeAllConnections();
+        server.close();
+    }
+}
 
-    assert.deepEqual(page.wrong, []);
-    assert.equal(await page.title(), 'Penfold');
-    assert.equal(new URL(page.url()).pathname, `/view/${id}`);
-    assert.deepEqual(asked.filter((url) => !url.startsWith(sandbox.url) || url.includes('pwned')), []);
-});
+test("a mail's HTML runs nothing, sends nothing, reaches nothing", () =>
+    outside(async (site, asked) => {
+        const id = await sandbox.send({
+            subject: 'Trouble',
+            html: `<h1>Looks harmless</h1>
+                <script>parent.document.title = 'pwned'; alert(1)</script><script src="${site}/script"></script>
+                <img src="x" onerror="alert(2)"><svg onload="alert(3)"></svg><body onload="alert(4)">
+                <img src="${site}/image.png"><link rel="stylesheet" href="${site}/sheet"><object data="${site}/object"></object>
+                <style>@import "${site}/import"; body { background: url(${site}/background.png) }</style>
+                <iframe src="${site}/frame"></iframe><iframe srcdoc="<script>top.document.title='pwned'</script>"></iframe>
+                <video src="${site}/video" autoplay></video><link rel="prefetch" href="${site}/prefetch">
+                <meta http-equiv="refresh" content="0;url=${site}/refresh"><base href="${site}/base/">
+                <a id="js" href="javascript:alert(5)">a link</a> <a id="top" href="${site}/top" target="_top">out</a>
+                <form action="${site}/form"><button id="send">send</button></form>`,
+        });
+        await open();
+        await row('Trouble').getByRole('link').click();
+        const mail = page.frameLocator('.frame-room iframe');
+        await mail.getByText('Looks harmless').waitFor();
+        for (const target of ['#js', '#top', '#send'])
+            await mail.locator(target).click({ timeout: 2000 }).catch(() => {}); /* it may have been taken out */
+        await tab('Headers').click(); /* the page itself still works */
+        await page.locator('.headers').waitFor();
+
+        assert.deepEqual(page.wrong, []);
+        assert.deepEqual(asked.map((request) => request.url), []);
+        assert.equal(await page.title(), 'Penfold');
+        assert.equal(new URL(page.url()).pathname, `/view/${id}`);
+    }));
 
 test('mail cannot write into the page: subject, sender, file names and text are text', async () => {
     const bang = '<img src=x onerror=alert(1)>';
@@ -172,29 +191,30 @@ test('faults of framing are shown as warnings', async () => {
     await page.locator('.faults', { hasText: '998' }).waitFor();
 });
 
-test('remote images are fetched only when asked for', async () => {
-    let fetched = 0;
-    const tracker = http.createServer((_, answer) => {
-        fetched++;
-        answer.writeHead(200, { 'Content-Type': 'image/png' }).end(PNG);
-    });
-    await new Promise((resolve) => tracker.listen(0, '127.0.0.1', resolve));
-    try {
-        const src = `http://127.0.0.1:${tracker.address().port}/pixel.png`;
-        const id = await sandbox.send({ subject: 'Tracked', html: `<p>Hello</p><img id="pixel" src="${src}">` });
+test('a link in a mail opens a tab of its own that knows nothing of this one', () =>
+    outside(async (site, asked) => {
+        const id = await sandbox.send({ subject: 'Linked', html: `<a href="${site}/">Go</a>` });
+        await open(`/view/${id}`);
+        const opened = page.context().waitForEvent('page');
+        await page.frameLocator('.frame-room iframe').getByText('Go').click();
+        const other = await opened;
+        await eventually(() => other.title(), 'Outside');
+        assert.equal(await other.evaluate(() => window.opener), null);
+        assert.equal(asked[0].headers.referer, undefined);
+    }));
+
+test('remote images are fetched only when asked for', () =>
+    outside(async (site, asked) => {
+        const id = await sandbox.send({ subject: 'Tracked', html: `<p>Hello</p><img id="pixel" src="${site}/pixel.png">` });
         await open(`/view/${id}`);
         const mail = page.frameLocator('.frame-room iframe');
         await mail.getByText('Hello').waitFor();
         await page.waitForLoadState('networkidle');
-        assert.equal(fetched, 0);
+        assert.equal(asked.length, 0);
         await page.getByText('Show remote images').click();
         await eventually(() => mail.locator('#pixel').evaluate((img) => img.naturalWidth).catch(() => 0), 1);
-        assert.ok(fetched > 0);
-    } finally {
-        tracker.closeAllConnections();
-        tracker.close();
-    }
-});
+        assert.equal(asked[0].headers.referer, undefined);
+    }));
 
 test('several are selected, marked and deleted; all are deleted after a question', async () => {
     for (const n of [1, 2, 3, 4]) await sandbox.send({ subject: `Message ${n}`, text: 'x' });

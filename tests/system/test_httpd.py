@@ -18,6 +18,7 @@ from conftest import BUILD, ROOT, wait_until
 
 HTTPD = os.path.join(BUILD, "libexec", "penfold", "httpd")
 STORE, CONTENT = 2, 4
+SANITIZED = os.path.exists(HTTPD) and b"__asan_init" in open(HTTPD, "rb").read()
 
 
 def rows():
@@ -432,8 +433,10 @@ def test_slow_client_holds_little(httpd):
     while reads != httpd.store.reads:  # until nothing moves any more
         reads = httpd.store.reads
         select.select([], [], [], 0.3)
-    grown = httpd.memory() - before
-    assert grown < 20 * 256 * 1024 + 4 * 1024 * 1024, grown
+    def is_flat():
+        return SANITIZED or httpd.memory() - before < 20 * 256 * 1024 + 4 * 1024 * 1024  # a sanitizer keeps what is freed
+
+    assert is_flat()
     first = slow[0]
     first.settimeout(20)
     got = b""
@@ -442,7 +445,7 @@ def test_slow_client_holds_little(httpd):
         pieces.append(piece)
     got = b"".join(pieces)
     assert got.split(b"\r\n\r\n", 1)[1] == raw
-    assert httpd.memory() - before < 20 * 256 * 1024 + 4 * 1024 * 1024
+    assert is_flat()
     for s in slow:
         s.close()
     wait_until(lambda: httpd.get("/livez")[0] == 200, what="an answer")
@@ -501,3 +504,90 @@ def test_drain(tmp_path):
     assert got.endswith(b"mail" * 1000) and b"Connection: " in got
     busy.close()
     assert h.process.wait(10) == 0
+
+
+def websocket_to(h, receive_buffer=None):
+    s = socket.socket()
+    if receive_buffer:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    s.settimeout(20)
+    s.connect(("127.0.0.1", h.port))
+    s.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+              b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += s.recv(1)
+    assert b" 101 " in head and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # the example of RFC 6455 1.3
+    return s
+
+
+def read_event(s):
+    def take(n):
+        data = b""
+        while len(data) < n:
+            piece = s.recv(n - len(data))
+            assert piece
+            data += piece
+        return data
+    first, n = take(2)
+    assert first == 0x81
+    n = struct.unpack(">H", take(2))[0] if n == 126 else struct.unpack(">Q", take(8))[0] if n == 127 else n
+    return json.loads(take(n))
+
+
+def test_slow_websocket_is_cut(httpd):
+    s = websocket_to(httpd, 4096)
+    wait_until(lambda: httpd.store.log.count("subscribe") == 1, what="the subscription")
+    before = httpd.memory()
+    for n in range(60_000):
+        httpd.store_link.send("changed_seen", id=message_id(n), seen=1)
+        if httpd.store.log.count("subscribe") == 2:
+            break
+    wait_until(lambda: httpd.store.log.count("subscribe") == 2, what="the end of the subscription")
+    assert SANITIZED or httpd.memory() - before < 8 << 20
+    s.close()
+
+
+def test_flood_of_arrivals_becomes_a_prune(httpd):
+    httpd.content.mute = True
+    s = websocket_to(httpd)
+    wait_until(lambda: "subscribe" in httpd.store.log, what="the subscription")
+    for n in range(300):
+        ident = httpd.store.add(b"mail")
+        httpd.store_link.send("changed_new", num=n + 1, id=ident, created_ms=1, size=4)
+    events = [read_event(s)]
+    while events[-1]["Type"] != "prune":
+        events.append(read_event(s))
+    assert {e["Type"] for e in events} <= {"prune", "stats"}
+    s.close()
+
+
+def test_events_come_in_the_order_of_arrival(httpd):
+    s = websocket_to(httpd)
+    wait_until(lambda: "subscribe" in httpd.store.log, what="the subscription")
+    idents = [httpd.store.add(b"mail %d" % n) for n in range(150)]
+    for n, ident in enumerate(idents):
+        httpd.store_link.send("changed_new", num=n + 1, id=ident, created_ms=1, size=4)
+    got = []
+    while len(got) < 150:
+        event = read_event(s)
+        if event["Type"] == "new":
+            got.append(event["Data"]["ID"])
+    assert got == idents
+    s.close()
+
+
+def test_mail_that_kills_the_content_role_is_not_asked_about_again(httpd):
+    httpd.store.add(b"poison")
+    httpd.content.mute = True
+    answers = []
+    t = threading.Thread(target=lambda: answers.append(httpd.get("/api/v1/messages")[2]))
+    t.start()
+    wait_until(lambda: httpd.content.fed, what="the view")
+    httpd.content_link.close()
+    t.join(10)
+    assert json.loads(answers[0])["messages"][0]["Subject"] == ""
+    httpd.content.mute, httpd.content.fed = False, {}
+    httpd.link_content()
+    assert json.loads(httpd.get("/api/v1/messages")[2])["count"] == 1
+    assert not httpd.content.fed and not httpd.store.summaries

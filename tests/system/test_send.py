@@ -77,11 +77,12 @@ class Talk:
 class Server:
     """Listens on a free port of 127.0.0.1 and plays `script(talk)` with each connection."""
 
-    def __init__(self, script):
+    def __init__(self, script, listener=None):
         self.script = script
         self.talks = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.listener = listener or socket.create_server(("127.0.0.1", 0))
+        name = self.listener.getsockname()
+        self.address = name if isinstance(name, str) else "%s:%d" % ("[::1]" if len(name) == 4 else name[0], name[1])
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -121,8 +122,8 @@ class Server:
 def serve():
     servers = []
 
-    def start(script):
-        servers.append(Server(script))
+    def start(script, listener=None):
+        servers.append(Server(script, listener))
         return servers[-1]
 
     yield start
@@ -296,6 +297,52 @@ def test_lmtp(serve):
     server = serve(good(lmtp=True, final=lambda: next(answers)))
     status, out, err = send(server, "--lmtp", "--to", "d@example.org")
     assert status == LATER and "d@example.org: deferred: 452 4.2.2 full" in err and "LHLO" in out
+
+
+def test_unix_socket(serve, tmp_path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "lmtp"))
+    listener.listen()
+    server = serve(good(lmtp=True), listener)
+    status, out, err = send(server, "--lmtp")
+    assert (status, err) == (OK, "") and len(server.messages) == 1
+    assert send(str(tmp_path / "nothing"))[0] == LATER
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
+def test_ipv6(serve):
+    server = serve(good(), socket.create_server(("::1", 0), family=socket.AF_INET6))
+    assert send(server)[0] == OK
+
+
+def test_old_server(serve):
+    """One that knows neither EHLO nor any extension."""
+
+    def script(talk):
+        talk.say("220 hi")
+        assert talk.hear().startswith("EHLO")
+        talk.say("500 what?")
+        assert talk.hear().startswith("HELO")
+        talk.say("250 hi")
+        good(greet=False)(talk)
+
+    server = serve(script)
+    status, _, err = send(server, "--data", "-", stdin="Subject: ü\n\n".encode())
+    assert (status, err) == (OK, "") and server.lines[2] == "MAIL FROM:<penfold@localhost>"
+
+
+def test_utf8_address(serve):
+    status, _, err = send(serve(good()), "--to", "jörg@example.org")
+    assert status == REFUSED and "SMTPUTF8" in err
+    server = serve(good(extensions=["SMTPUTF8", "8BITMIME"]))
+    assert send(server, "--to", "jörg@example.org")[0] == OK
+    assert server.lines[1].endswith(" SMTPUTF8") and "RCPT TO:<jörg@example.org>" in server.lines
+
+
+def test_too_large_for_the_server(serve):
+    server = serve(good(extensions=["SIZE 100"]))
+    status, _, err = send(server, "--body", "x" * 200)
+    assert status == REFUSED and "5.3.4" in err and not any(l.startswith("MAIL") for l in server.lines)
 
 
 def test_partly_refused(serve):

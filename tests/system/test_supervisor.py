@@ -48,6 +48,14 @@ def listed(p):
         return -1
 
 
+def refuses(port):
+    try:
+        Smtp(port).close()
+        return False
+    except OSError:
+        return True
+
+
 def insecure():
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -132,6 +140,37 @@ def test_wrong_certificate_is_told(tmp_path):
     done = run("sandbox", "--data", str(tmp_path / "data"), "--tls-cert", str(cert), "--tls-key", str(key))
     assert done.returncode in (64, 78), done.stderr
     assert str(key) in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to drop")
+def test_root_is_dropped_by_a_server(tmp_path):
+    os.chmod(tmp_path, 0o755)
+    for folder in list(tmp_path.parents)[:2]:
+        os.chmod(folder, 0o755)  # pytest makes them for root alone
+    file, smtp, http = tmp_path / "penfold.conf", free_port(), free_port()
+    text = (f"data {tmp_path / 'data'}\nlisten smtp {{\n  address 127.0.0.1:{smtp}\n}}\n"
+            f"listen http {{\n  address 127.0.0.1:{http}\n  protocol http\n}}\n")
+    file.write_text("user no-such-user\n" + text)
+    done = run("serve", "-c", str(file))
+    assert done.returncode in (77, 78) and "no-such-user" in done.stderr
+    file.write_text("user nobody\n" + text)
+    p = Penfold(tmp_path / "data", ["-c", str(file)], command="serve", ports=False)
+    p.smtp, p.http = smtp, http
+    p.start()
+    try:
+        assert send_one(smtp).startswith("250")
+        for role, pids in p.roles().items():
+            for pid in pids:
+                with open(f"/proc/{pid}/status") as f:
+                    status = dict(line.split(":", 1) for line in f)
+                assert "0" not in status["Uid"].split(), role
+                assert status["Groups"].strip() == "", role
+                assert status["NoNewPrivs"].strip() == "1", role
+                assert status["Seccomp"].strip() == "2" or "build-san" in PENFOLD or "-san" in PENFOLD, role
+        os.kill(p.roles()["store"][0], signal.SIGKILL)
+        wait_until(delivers(p))
+    finally:
+        p.stop()
 
 
 def test_own_certificate_is_made_once_and_kept_private(penfold, tmp_path):
@@ -254,6 +293,12 @@ def test_reload_takes_settings_and_listeners_from_the_file(penfold, tmp_path):
     wait_log(p, "configuration reloaded")
     wait_until(lambda: "SIZE 2097152" in Smtp(p.smtp).cmd("EHLO client.example"))
     assert send_one(port).startswith("250")
+    other = free_port()
+    file.write_text(f"smtp_message_max 2MiB\nlisten extra {{\n  address 127.0.0.1:{other}\n}}\n")
+    p.process.send_signal(signal.SIGHUP)
+    wait_log(p, "configuration reloaded", 2)
+    assert send_one(other).startswith("250")
+    wait_until(lambda: refuses(port))
     file.write_text("smtp_message_max lots\nnonsense 1\n")
     p.process.send_signal(signal.SIGHUP)
     wait_log(p, "reload_refused")
@@ -261,15 +306,8 @@ def test_reload_takes_settings_and_listeners_from_the_file(penfold, tmp_path):
     assert "SIZE 2097152" in Smtp(p.smtp).cmd("EHLO client.example")
     file.write_text("smtp_message_max 2MiB\n")
     p.process.send_signal(signal.SIGHUP)
-    wait_log(p, "configuration reloaded", 2)
-
-    def closed():
-        try:
-            Smtp(port).close()
-            return False
-        except OSError:
-            return True
-    wait_until(closed)
+    wait_log(p, "configuration reloaded", 3)
+    wait_until(lambda: refuses(other))
 
 
 def test_log_file_is_opened_anew(penfold, tmp_path):
@@ -295,6 +333,8 @@ def test_stop_is_clean_and_leaves_no_process(penfold, sig):
     idle.close()
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
     assert "role_crash" not in log_of(p) and "role_stuck" not in log_of(p)
+    ends = [line for line in log_of(p).splitlines() if "role_exit" in line]
+    assert len(ends) == len(pids) and all("status=0" in line for line in ends)
 
 
 def test_roles_stop_in_order(penfold):

@@ -133,13 +133,7 @@ export interface Structure {
 export interface Listener {
     Name: string;
     Address: string;
-    TLS: string;
-}
-
-export interface WebUI {
-    Label?: string;
-    HideDeleteAllButton?: boolean;
-    SMTPListeners?: Listener[];
+    TLS: 'none' | 'starttls' | 'implicit';
 }
 
 export interface Info {
@@ -193,7 +187,7 @@ const send = (method: string, body: unknown) =>
     });
 
 export const info = () => json<Info>(`${API}info`);
-export const webui = () => json<WebUI>(`${API}webui`);
+export const listeners = () => json<Listener[]>(`${API}listeners`);
 export const list = (start: number, limit: number) => json<List>(`${API}messages?start=${start}&limit=${limit}`);
 export const message = (id: string, signal?: AbortSignal) => json<Message>(path.message(id), signal);
 export const headers = (id: string, signal?: AbortSignal) => json<Headers>(`${path.message(id)}/headers`, signal);

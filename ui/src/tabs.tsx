@@ -271,6 +271,14 @@ const joined = (...parts: (string | false)[]): string => parts.filter(Boolean).j
 const endpoint = (address: string, port: number): string =>
     address && port ? `${address.includes(':') ? `[${address}]` : address}:${port}` : address;
 
+const Fact = ({ name, value }: { name: string; value: string }) =>
+    value ? (
+        <div>
+            <dt>{name}</dt>
+            <dd dir="auto">{value}</dd>
+        </div>
+    ) : null;
+
 function Facts({ envelope: e, reason }: { envelope: api.Envelope; reason: string }) {
     const rows: [string, string][] = [
         ['Client', joined(endpoint(e.ClientAddress, e.ClientPort), e.ProxyAddress !== '' && `told by ${e.ProxyAddress}`)],
@@ -282,19 +290,13 @@ function Facts({ envelope: e, reason }: { envelope: api.Envelope; reason: string
         ['Sender', joined(`<${e.Sender}>`, e.SenderParams)],
     ];
     const rcpts = e.Recipients;
-    rows.push(['Session', joined(e.Session, reason)], ['Message', e.ID]);
     return (
         <section>
             <h3>Envelope</h3>
             <dl class="facts">
-                {rows
-                    .filter(([, value]) => value)
-                    .map(([name, value]) => (
-                        <div key={name}>
-                            <dt>{name}</dt>
-                            <dd dir="auto">{value}</dd>
-                        </div>
-                    ))}
+                {rows.map(([name, value]) => (
+                    <Fact key={name} name={name} value={value} />
+                ))}
                 {rcpts.length > 0 && (
                     <div>
                         <dt>{rcpts.length === 1 ? 'Recipient' : `${format.count(rcpts.length)} recipients`}</dt>
@@ -309,6 +311,8 @@ function Facts({ envelope: e, reason }: { envelope: api.Envelope; reason: string
                         </dd>
                     </div>
                 )}
+                <Fact name="Message" value={e.ID} />
+                <Fact name="Session" value={joined(e.Session, reason)} />
             </dl>
         </section>
     );

@@ -3,8 +3,8 @@ import { useState } from 'preact/hooks';
 import * as api from './api';
 import { Copy, useLoaded } from './parts';
 
-const STANDARD: api.Listener[] = [{ Name: 'smtp', Address: '127.0.0.1:1025', TLS: '' }];
-const TLS_NAMES: Record<string, string> = { starttls: 'STARTTLS offered', implicit: 'TLS from the start', plain: 'plain', none: 'plain' };
+const STANDARD: api.Listener[] = [{ Name: 'smtp', Address: '127.0.0.1:1025', TLS: 'starttls' }];
+const TLS_NAMES = { none: 'plain', starttls: 'STARTTLS offered', implicit: 'TLS from the start' };
 
 /** "127.0.0.1:1025", "[::]:1025" -> the host that this browser used when the listener takes any. */
 function split(address: string): { host: string; port: string } {
@@ -32,8 +32,8 @@ const EXAMPLES: Record<string, Example> = {
 
 export function Welcome({ empty }: { empty: boolean }) {
     const [kind, setKind] = useState('Penfold');
-    const { value } = useLoaded('webui', () => api.webui());
-    const listeners = value?.SMTPListeners?.length ? value.SMTPListeners : STANDARD;
+    const { value } = useLoaded('listeners', () => api.listeners());
+    const listeners = value?.length ? value : STANDARD;
     const first = listeners.find((l) => l.TLS !== 'implicit' && l.Address.includes(':')) ?? listeners[0]!;
     const { host, port } = split(first.Address);
     const example = EXAMPLES[kind]!(host, port);
@@ -53,7 +53,7 @@ export function Welcome({ empty }: { empty: boolean }) {
                         <li key={l.Name + l.Address}>
                             <span class="listener-name">{l.Name.toUpperCase()}</span>
                             <code>{text}</code>
-                            <span class="listener-tls">{TLS_NAMES[l.TLS] ?? l.TLS}</span>
+                            <span class="listener-tls">{TLS_NAMES[l.TLS]}</span>
                             <Copy text={text} label={`Copy ${text}`} />
                         </li>
                     );

@@ -1,0 +1,34 @@
+/* A client that sends any bytes.  The first byte chooses the mechanism, the second the policy; responses stand between
+ * 0xff bytes.  The server must come to an end, and let nobody in that the table does not know. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/code.h"
+#include "mailauth/sasl_server.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static struct sasl_user users[] = {{S_INIT("joe"), S_INIT("pencil")}};
+    static const struct sasl_policy table = {.users = users, .user_count = 1}, any = {.any = true};
+    if (size < 2)
+        return 0;
+    const struct sasl_mechanism *m = &sasl_mechanisms[data[0] % SASL_COUNT];
+    const struct sasl_policy *policy = data[1] % 2 ? &any : &table;
+    str rest = str_n(data + 2, size - 2), response = rest;
+    if (!sasl_server_offers(policy, m, true))
+        return 0;
+    struct sasl_server s = {0};
+    enum sasl_result r = sasl_server_start(&s, policy, m, S("binding"), NULL);
+    for (int i = 0; r == SASL_CHALLENGE && i < 6; i++) {
+        response = rest;
+        if (!str_cut(&rest, '\xff', &response))
+            rest = STR_NONE;
+        r = sasl_server_step(&s, response);
+    }
+    assert(r != SASL_CHALLENGE);
+    assert(utf8_valid(buf_str(&s.user)));
+    if (r == SASL_DONE && policy == &table)
+        assert(str_eq(buf_str(&s.user), S("joe")));
+    sasl_server_end(&s);
+    return 0;
+}

@@ -1,0 +1,86 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "smtp/smtp_param.h"
+
+static const struct {
+    enum smtp_param_where where;
+    str text;
+    enum err e;
+} rows[] = {
+    {SMTP_PARAM_MAIL, S_INIT(""), OK},
+    {SMTP_PARAM_MAIL, S_INIT("SIZE=0"), OK},
+    {SMTP_PARAM_MAIL, S_INIT(" size=18446744073709551615 "), OK},
+    {SMTP_PARAM_MAIL, S_INIT("SIZE=18446744073709551616"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("SIZE=-1"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("SIZE="), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("SIZE"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("SIZE=1 size=1"), ERR_EXISTS},
+    {SMTP_PARAM_MAIL, S_INIT("BODY=8bitmime SMTPUTF8 RET=FULL ENVID=QQ314159 REQUIRETLS"), OK},
+    {SMTP_PARAM_MAIL, S_INIT("BODY=8BIT"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("SMTPUTF8=YES"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("REQUIRETLS="), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("RET=BODY"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("ENVID=a+2Bb"), OK},
+    {SMTP_PARAM_MAIL, S_INIT("ENVID=a+2bb"), ERR_SYNTAX}, /* hex digits are upper case, RFC 3461 4 */
+    {SMTP_PARAM_MAIL, S_INIT("ENVID=a+0D+0Ab"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("ENVID=a=b"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("ENVID=+"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("AUTH=<>"), OK},
+    {SMTP_PARAM_MAIL, S_INIT("AUTH=e+3Dmc2@example.com"), OK},
+    {SMTP_PARAM_MAIL, S_INIT("AUTH=a+0A"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("HOLDFOR=10"), ERR_UNSUPPORTED},
+    {SMTP_PARAM_MAIL, S_INIT("NOTIFY=NEVER"), ERR_UNSUPPORTED},
+    {SMTP_PARAM_RCPT, S_INIT("SIZE=1"), ERR_UNSUPPORTED},
+    {SMTP_PARAM_RCPT, S_INIT("NOTIFY=NEVER"), OK},
+    {SMTP_PARAM_RCPT, S_INIT("NOTIFY=success,Failure,DELAY ORCPT=rfc822;bob@example.com"), OK},
+    {SMTP_PARAM_RCPT, S_INIT("NOTIFY=NEVER,FAILURE"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("NOTIFY=SUCCESS,SUCCESS"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("NOTIFY=SUCCESS,"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=bob@example.com"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;a+0D+0ARCPT"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc 822;a"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=utf-8;\xc3\xa4@example.com"), OK},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=utf-8;\xff"), ERR_SYNTAX},
+};
+
+static void test_rows(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct smtp_params p;
+        enum err e = smtp_params_parse(rows[i].text, rows[i].where, &p);
+        if (e != rows[i].e)
+            print_error("%.*s\n", STR_ARG(rows[i].text));
+        assert_int_equal(e, rows[i].e);
+        assert_true((e != OK) == (p.bad.n > 0));
+    }
+}
+
+static void test_values(void **state) {
+    (void)state;
+    struct smtp_params p;
+    assert_int_equal(smtp_params_parse(S("SIZE=12 BODY=BINARYMIME RET=HDRS"), SMTP_PARAM_MAIL, &p), OK);
+    assert_int_equal(p.size, 12);
+    assert_int_equal(p.body, SMTP_BODY_BINARYMIME);
+    assert_int_equal(p.ret, SMTP_RET_HDRS);
+    assert_int_equal(smtp_params_parse(S("NOTIFY=DELAY,SUCCESS"), SMTP_PARAM_RCPT, &p), OK);
+    assert_int_equal(p.notify, SMTP_NOTIFY_DELAY | SMTP_NOTIFY_SUCCESS);
+}
+
+static void test_xtext(void **state) {
+    (void)state;
+    struct buf b = BUF(100);
+    assert_true(smtp_xtext_decode(S("a+2Bb+3D"), &b));
+    assert_true(str_eq(buf_str(&b), S("a+b=")));
+    buf_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_values),
+                                       cmocka_unit_test(test_xtext)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
