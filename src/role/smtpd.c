@@ -321,12 +321,14 @@ static struct client *client_new(struct listener *l, int fd) {
     return c->session ? c : NULL;
 }
 
-static void open_conn(struct client *c, int fd) {
+/* False: the client is gone. */
+static bool open_conn(struct client *c, int fd) {
     c->conn = conn_open(role_base(), fd, &conn_ops, c);
     if (c->conn)
-        return;
+        return true;
     smtpd_session_lost(c->session, "no memory");
     close_client(c);
+    return false;
 }
 
 /* Where TLS follows the PROXY header at once, no byte of the handshake may be read with it: look first, then take what
@@ -337,6 +339,7 @@ static void on_early(evutil_socket_t fd, short what, void *arg) {
     ssize_t n = what & EV_READ ? recv(fd, bytes, sizeof bytes, MSG_PEEK) : -1;
     if (n < 0 && what & EV_READ && (errno == EAGAIN || errno == EINTR))
         return;
+    smtpd_session_expire(c->session, clock_mono_ms());
     if (n <= 0)
         smtpd_session_lost(c->session, n < 0 ? "no PROXY header in time" : "the client closed the connection");
     str in = str_n(bytes, n > 0 ? (size_t)n : 0);
@@ -348,8 +351,7 @@ static void on_early(evutil_socket_t fd, short what, void *arg) {
         close_client(c);
     } else if (todo == SMTPD_TLS) {
         end_early(c, false);
-        open_conn(c, fd);
-        if (c->conn)
+        if (open_conn(c, fd))
             start_tls(c);
     }
 }
@@ -377,8 +379,7 @@ static void on_accept(void *arg, int fd) {
         open_early(c, fd);
         return;
     }
-    open_conn(c, fd);
-    if (c->conn)
+    if (open_conn(c, fd))
         run_client(c, STR_NONE);
 }
 

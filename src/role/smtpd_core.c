@@ -432,6 +432,7 @@ static void send_session(struct smtpd_session *s) {
     e->rcpts = NULL;
     e->rcpt_count = 0;
     e->id = e->sender = e->sender_params = STR_NONE;
+    e->protocol = smtp_server_protocol(&s->smtp);
     struct frame begin = {FRAME_SESSION_BEGIN, .session_begin = {s->number, str_n(s->id, ID_SIZE)}};
     send_frame(core, &begin);
     struct buf *b = scratch(core);

@@ -107,7 +107,7 @@ uint64_t smtp_server_time_us(const struct smtp_server *s) {
 }
 
 /* RFC 3848, RFC 6531 4.3. */
-static str protocol_of(struct smtp_server *s) {
+str smtp_server_protocol(struct smtp_server *s) {
     char space[16];
     struct buf b = {.p = space, .cap = sizeof space, .limit = sizeof space};
     if (!s->esmtp && !s->config->lmtp)
@@ -152,7 +152,7 @@ static enum smtp_want after_commit(struct smtp_server *s) {
 
 static void complete_envelope(struct smtp_server *s) {
     struct envelope *e = &s->envelope;
-    e->protocol = protocol_of(s);
+    e->protocol = smtp_server_protocol(s);
     e->received_us = smtp_server_time_us(s);
     e->bare_cr = s->data.bare_cr;
     e->bare_lf = s->data.bare_lf;

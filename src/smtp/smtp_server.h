@@ -167,6 +167,9 @@ uint64_t smtp_server_deadline(const struct smtp_server *s);      /* UINT64_MAX: 
 void smtp_server_expire(struct smtp_server *s, uint64_t now_ms); /* does nothing before its time */
 uint64_t smtp_server_time_us(const struct smtp_server *s);       /* wall clock of the last step */
 
+/* How mail comes now: "ESMTPS"; lives as long as the transaction. */
+str smtp_server_protocol(struct smtp_server *s);
+
 /* What happened, for the transcript ("TLSv1.3 ..."). */
 void smtp_server_note(struct smtp_server *s, str text);
 

@@ -16,17 +16,17 @@
 static char folder[] = "/tmp/penfold-listen-XXXXXX";
 static struct arena arena = {.limit = 64 * 1024};
 
-static struct conf_address address(const char *format, const char *part) {
+static struct conf_address address(const char *before, const char *middle, const char *behind) {
     struct conf_address a;
     struct why w;
     char text[256];
-    snprintf(text, sizeof text, format, part);
+    snprintf(text, sizeof text, "%s%s%s", before, middle, behind);
     assert_int_equal(conf_address_parse(str_of(text), &arena, &a, &w), OK);
     return a;
 }
 
 static void a_port_in_use_is_told(void **state) {
-    struct conf_address a = address("127.0.0.1:0%s", "");
+    struct conf_address a = address("127.0.0.1:0", "", "");
     struct buf real = BUF(256);
     struct why w;
     int fd, other;
@@ -34,17 +34,17 @@ static void a_port_in_use_is_told(void **state) {
     assert_int_equal(listen_open(&a, &fd, &w), OK);
     listen_address(fd, &real);
     assert_true(str_starts(buf_str(&real), S("127.0.0.1:")) && !str_ends(buf_str(&real), S(":0")));
-    a = address("%s", buf_cstr(&real));
+    a = address("", buf_cstr(&real), "");
     assert_int_equal(listen_open(&a, &other, &w), ERR_EXISTS);
     assert_non_null(strstr(w.text, "another program listens on 127.0.0.1:"));
     close(fd);
-    a = address("192.0.2.1:1025%s", "");
+    a = address("192.0.2.1:1025", "", "");
     assert_int_equal(listen_open(&a, &other, &w), ERR_NOT_FOUND);
     buf_free(&real);
 }
 
 static void only_a_stale_socket_file_is_replaced(void **state) {
-    struct conf_address a = address("unix:%s/s:0600", folder), file = address("unix:%s/f", folder);
+    struct conf_address a = address("unix:", folder, "/s:0600"), file = address("unix:", folder, "/f");
     struct stat st;
     struct why w;
     char path[256];
@@ -68,7 +68,7 @@ static void only_a_stale_socket_file_is_replaced(void **state) {
 
 static void activated_sockets_are_found_by_name_and_address(void **state) {
     static struct listen_activated l;
-    struct conf_address a = address("127.0.0.1:0%s", ""), b;
+    struct conf_address a = address("127.0.0.1:0", "", ""), b;
     struct buf real = BUF(256);
     struct why w;
     int fd[2];
@@ -81,7 +81,7 @@ static void activated_sockets_are_found_by_name_and_address(void **state) {
     memcpy(l.list[0].name, "smtp", 5);
     memcpy(l.list[1].name, "unknown", 8);
     listen_address(fd[1], &real);
-    b = address("%s", buf_cstr(&real));
+    b = address("", buf_cstr(&real), "");
     assert_int_equal(listen_activated_take(&l, S("http"), &a), -1);
     assert_int_equal(listen_activated_take(&l, S("smtp"), &a), fd[0]);
     assert_int_equal(listen_activated_take(&l, S("smtp"), &a), -1);

@@ -19,10 +19,18 @@ PENFOLD = os.path.join(BUILD, "penfold")
 SOAK = os.environ.get("SOAK") == "1"
 
 
+given = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, and that was not handed out before."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in given:
+            given.add(port)
+            return port
 
 
 def wait_until(condition, limit=20.0, what="the condition"):
