@@ -187,7 +187,7 @@ install: all
 	install -m 755 $(ROLES:%=$(BUILD)/libexec/penfold/%) $(DESTDIR)$(PREFIX)/libexec/penfold/
 	install -m 644 $(wildcard man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(wildcard man/*.5) $(DESTDIR)$(PREFIX)/share/man/man5/
-	install -m 644 README.md LICENSE CHANGELOG.md ARCHITECTURE.md $(DESTDIR)$(PREFIX)/share/doc/penfold/
+	install -m 644 README.md LICENSE NOTICE CHANGELOG.md ARCHITECTURE.md $(DESTDIR)$(PREFIX)/share/doc/penfold/
 	install -D -m 644 packaging/penfold.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/penfold.conf
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/penfold.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/penfold.service
 

@@ -71,9 +71,20 @@ static bool binding(struct smtpd_session *s, uint8_t bytes[32]) {
     return c->conn && conn_is_tls(c->conn) && tls_binding(conn_ssl(c->conn), bytes);
 }
 
+static const char *detail_key(enum event_id event) {
+    switch (event) {
+    case EV_SMTP_ACCEPTED: return "id";
+    case EV_SMTP_AUTH:
+    case EV_SMTP_AUTH_FAILED: return "user";
+    case EV_SMTP_REJECTED: return "reply";
+    case EV_SMTP_TLS: return "version";
+    default: return "reason";
+    }
+}
+
 static void log_session(enum event_id event, struct smtpd_session *s, str detail) {
     const struct envelope *e = &s->smtp.envelope;
-    struct log_field end = LOG_END, more = detail.n ? LOG_STR("detail", detail) : end;
+    struct log_field end = LOG_END, more = detail.n ? LOG_STR(detail_key(event), detail) : end;
     log_event(event, LOG_STR("session", e->session), LOG_STR("client", e->client_address),
               LOG_STR("listener", e->listener), more, LOG_END);
 }

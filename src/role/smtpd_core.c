@@ -279,10 +279,10 @@ static void step_auth(struct smtpd_session *s) {
 }
 
 static void log_errors(struct smtpd_session *s) {
-    if (!s->smtp.last_error)
-        return;
-    s->core->ops->log(EV_SMTP_REJECTED, s, smtp_reply_of(s->smtp.last_error)->text);
+    enum smtp_reply_id id = s->smtp.last_error;
     s->smtp.last_error = SMTP_R_NONE;
+    if (id && id != SMTP_R_SHUTDOWN && id != SMTP_R_TIMEOUT)
+        s->core->ops->log(EV_SMTP_REJECTED, s, smtp_reply_of(id)->text);
 }
 
 /* Steps until the host is needed. */
@@ -417,7 +417,7 @@ void smtpd_session_lost(struct smtpd_session *s, const char *reason) {
 void smtpd_session_expire(struct smtpd_session *s, uint64_t now_ms) {
     bool ended = s->smtp.mode == SMTP_MODE_END;
     smtp_server_expire(&s->smtp, now_ms);
-    if (!ended && s->smtp.mode == SMTP_MODE_END)
+    if (!ended && s->smtp.mode == SMTP_MODE_END && str_eq(str_of(s->smtp.reason), S("timeout")))
         s->core->ops->log(EV_SMTP_TIMEOUT, s, str_of(s->smtp.reason));
 }
 

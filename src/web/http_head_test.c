@@ -95,6 +95,7 @@ static enum err scan_in(str s, size_t step, size_t *total) {
 }
 
 static void test_scan(void **state) {
+    (void)state;
     static const struct {
         str bytes;
         enum err e;
@@ -118,6 +119,7 @@ static void test_scan(void **state) {
 }
 
 static void test_chunked(void **state) {
+    (void)state;
     static const struct {
         str bytes;
         enum err e;
@@ -155,6 +157,7 @@ static void test_chunked(void **state) {
 }
 
 static void test_hosts(void **state) {
+    (void)state;
     static const str names[] = {S_INIT("mail.example"), S_INIT("")};
     static const struct {
         str host;
@@ -217,6 +220,7 @@ static void test_tokens_and_origin(void **state) {
 }
 
 static void test_sha1(void **state) {
+    (void)state;
     static const struct {
         const char *text, *hex;
     } rows[] = {

@@ -32,6 +32,7 @@ export class Sandbox {
         s.smtp = await freePort();
         s.http = await freePort();
         s.url = `http://127.0.0.1:${s.http}`;
+        process.once('exit', () => s.process?.kill('SIGTERM')); /* whatever became of the test */
         s.data = await mkdtemp(path.join(os.tmpdir(), 'penfold-browser-'));
         await s.start();
         return s;

@@ -386,16 +386,27 @@ def test_http_hosts_setting(penfold):
 
 def test_unix_socket(tmp_path):
     path = str(tmp_path / "http")
-    q = Penfold(tmp_path / "more", ("--http", "unix:" + path))
-    q.ready = lambda: os.path.exists(path)
-    q.start()
-    try:
+
+    def ask(host):
         with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
             s.connect(path)
-            s.sendall(b"GET /livez HTTP/1.1\r\nHost: anything.example\r\nConnection: close\r\n\r\n")
-            assert s.recv(4096).startswith(b"HTTP/1.1 200 OK")
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+            return s.recv(4096)
+
+    def ready():
+        try:
+            return ask(b"localhost").startswith(b"HTTP/1.1 200 OK")
+        except OSError:
+            return False
+
+    p = Penfold(tmp_path / "data", ("--http", "unix:" + path))
+    p.ready = ready
+    p.start()
+    try:
+        assert ask(b"anything.example").startswith(b"HTTP/1.1 200 OK")
     finally:
-        q.stop()
+        p.stop()
 
 
 def test_every_route_is_documented():

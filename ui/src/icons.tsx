@@ -20,10 +20,8 @@ const PATHS = {
     tablet: 'M5.5 4h13v16h-13zM11 17h2',
     wide: 'M3 5h18v11H3zM9 19.5h6M12 16v3.5',
     warning: 'M12 4L2.8 19.5h18.4zM12 10v4.5M12 17v.1',
-    lock: 'M6 11h12v8.5H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3',
     image: 'M4 5h16v14H4zM4 16l5-5 4 4 2.5-2.5L20 17M15 9v.1',
     file: 'M6 3.5h8l4 4v13H6zM13.5 4v4H18',
-    more: 'M6 12v.1M12 12v.1M18 12v.1',
 } as const;
 
 export type IconName = keyof typeof PATHS;

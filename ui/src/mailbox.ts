@@ -15,8 +15,6 @@ export interface Mailbox {
     loaded: boolean;
     loading: boolean;
     failure: string;
-    /** How many messages arrived since the start: whoever scrolled away learns what is above. */
-    arrived: number;
 }
 
 const PAGE = 100;
@@ -33,7 +31,6 @@ export const mailbox = new Store<Mailbox>({
     loaded: false,
     loading: false,
     failure: '',
-    arrived: 0,
 });
 
 function withoutDoubles(rows: api.Summary[]): api.Summary[] {
@@ -95,11 +92,10 @@ function applyQueue(): void {
     if (mailbox.value.loading || !queue.length) return;
     const events = queue;
     queue = [];
-    const before = mailbox.value;
     const fresh: api.Summary[] = [];
     const gone = new Set<string>();
     const read = new Map<string, boolean>();
-    let { rows, total, unread, selected } = before;
+    let { rows, total, unread, selected } = mailbox.value;
     for (const event of events) {
         switch (event.Type) {
             case 'new':
@@ -138,7 +134,7 @@ function applyQueue(): void {
     }
     if (read.size)
         rows = rows.map((row) => (read.has(row.ID) ? { ...row, Read: read.get(row.ID)! } : row));
-    mailbox.set({ rows, total, unread, selected, arrived: before.arrived + fresh.length });
+    mailbox.set({ rows, total, unread, selected });
     announce(fresh);
 }
 

@@ -191,7 +191,7 @@ function Head({ message: m }: { message: api.Message }) {
                         ) : (
                             <em>no valid date</em>
                         )}
-                        <span class="who-size"> · {format.size(m.Size)}</span>
+                        {` · ${format.size(m.Size)}`}
                     </dd>
                 </div>
             </dl>
