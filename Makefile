@@ -30,7 +30,6 @@ LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=addre
 
 # What may be linked: libraries by name (pkg-config), modules by folder.
 LIB_event   := -levent_core
-LIB_evhttp  := -levent_core -levent_extra
 LIB_tls     := -lssl -lcrypto
 LIB_crypto  := -lcrypto
 LIB_sqlite  := -lsqlite3
@@ -51,10 +50,10 @@ ROLES   := supervisor smtpd store httpd content
 USE_supervisor := sys conf obs frame base + event tls seccomp
 USE_smtpd      := sys smtp mailauth conf obs frame base + event tls gsasl seccomp
 USE_store      := store sys smtp conf obs frame base + event sqlite seccomp
-USE_httpd      := web sys smtp conf obs frame base + evhttp event wslay json zlib seccomp
+USE_httpd      := web sys smtp conf obs frame base + event crypto wslay json zlib seccomp
 USE_content    := sys mime smtp conf obs frame base + event crypto xml icu seccomp
 USE_penfold    := store sys smtp mailauth mime conf obs frame base + event tls gsasl curl json sqlite seccomp icu
-USE_test       := web store sys smtp mailauth mime conf obs frame base + evhttp event tls gsasl curl json sqlite wslay zlib seccomp icu xml
+USE_test       := web store sys smtp mailauth mime conf obs frame base + event tls gsasl curl json sqlite wslay zlib seccomp icu xml
 
 before_plus = $(strip $(firstword $(subst +, ,$(subst $() ,_,$(USE_$(1))))))
 MODS = $(subst _, ,$(call before_plus,$(1)))

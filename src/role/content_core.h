@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "role/content_view.h"
+#include "frame/view_kind.h"
 
 enum {
     VIEW_ENVELOPE_MAX = 4 * 1024 * 1024,

@@ -232,7 +232,7 @@ static void run_client(struct client *c, str bytes) {
         }
         str in = from_rest ? buf_str(&c->rest) : bytes;
         enum smtpd_do what = smtpd_session_run(c->session, &in, clock_mono_ms());
-        bool again = what == SMTPD_FLUSH && c->conn && conn_unsent(c->conn) < CONN_UNSENT_HIGH;
+        bool again = what == SMTPD_FLUSH && c->conn && conn_unsent(c->conn) <= CONN_UNSENT_HIGH;
         keep_rest(c, in, from_rest);
         if (!again) {
             act(c, what);

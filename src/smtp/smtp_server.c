@@ -120,12 +120,6 @@ str smtp_server_protocol(struct smtp_server *s) {
     return arena_str(&s->mail, buf_str(&b));
 }
 
-static void say_per_recipient(struct smtp_server *s, enum smtp_reply_id id, str detail) {
-    size_t times = s->config->lmtp && s->envelope.rcpt_count ? s->envelope.rcpt_count : 1;
-    for (size_t i = 0; i < times && (i == 0 || s->mode != SMTP_MODE_END); i++)
-        smtp_server_say(s, id, detail);
-}
-
 void smtp_server_say_store_error(struct smtp_server *s) {
     enum smtp_reply_id id = s->answer.e == ERR_FULL ? SMTP_R_STORE_FULL : SMTP_R_STORE_ERROR;
     const struct smtp_reply *r = smtp_reply_of(id);
@@ -135,19 +129,34 @@ void smtp_server_say_store_error(struct smtp_server *s) {
         smtp_server_say(s, id, STR_NONE);
 }
 
-static enum smtp_want after_commit(struct smtp_server *s) {
-    size_t times = s->config->lmtp ? s->envelope.rcpt_count : 1;
+/* The answer to the final dot: one, or in LMTP one for each recipient.  These may be many: said one a turn, so that the
+ * host can send in between. */
+static enum smtp_want answer_message(struct smtp_server *s, enum smtp_reply_id id) {
+    s->final.id = id;
+    s->final.left = s->config->lmtp && s->envelope.rcpt_count ? s->envelope.rcpt_count : 1;
+    s->mode = SMTP_MODE_ANSWER;
+    s->phase_ms = s->now_ms;
+    return SMTP_GO_ON;
+}
+
+static enum smtp_want say_answer(struct smtp_server *s, str *in) {
+    (void)in;
+    if (s->final.id == SMTP_R_QUEUED)
+        smtp_server_say(s, SMTP_R_QUEUED, s->envelope.id);
+    else if (s->final.id == SMTP_R_STORE_ERROR)
+        smtp_server_say_store_error(s);
+    else
+        smtp_server_say(s, s->final.id, STR_NONE);
+    if (--s->final.left || s->mode == SMTP_MODE_END)
+        return SMTP_GO_ON;
     s->mode = SMTP_MODE_COMMAND;
     s->phase_ms = s->now_ms;
-    if (s->answer.e == OK) {
-        s->messages++;
-        say_per_recipient(s, SMTP_R_QUEUED, s->envelope.id);
-    } else {
-        for (size_t i = 0; i < times; i++)
-            smtp_server_say_store_error(s);
-    }
-    forget_mail(s);
-    return SMTP_GO_ON;
+    return smtp_server_reset(s);
+}
+
+static enum smtp_want after_commit(struct smtp_server *s) {
+    s->messages += s->answer.e == OK;
+    return answer_message(s, s->answer.e == OK ? SMTP_R_QUEUED : SMTP_R_STORE_ERROR);
 }
 
 static void complete_envelope(struct smtp_server *s) {
@@ -204,10 +213,9 @@ static enum smtp_reply_id verdict(const struct smtp_server *s) {
 /* The last byte has come. */
 static enum smtp_want message_complete(struct smtp_server *s) {
     if (verdict(s)) {
-        s->mode = SMTP_MODE_COMMAND;
-        s->phase_ms = s->now_ms;
-        say_per_recipient(s, verdict(s), STR_NONE);
-        return smtp_server_reset(s);
+        s->answer.e = s->fault == SMTP_R_STORE_FULL ? ERR_FULL : ERR_IO;
+        s->answer.text = STR_NONE;
+        return answer_message(s, verdict(s));
     }
     complete_envelope(s);
     s->begun = false;
@@ -443,7 +451,7 @@ typedef enum smtp_want reader(struct smtp_server *s, str *in);
 static reader *const readers[] = {
     [SMTP_MODE_START] = read_start, [SMTP_MODE_PROXY] = read_proxy, [SMTP_MODE_COMMAND] = read_line,
     [SMTP_MODE_AUTH] = read_line,   [SMTP_MODE_DATA] = read_data,   [SMTP_MODE_CHUNK] = read_chunk,
-    [SMTP_MODE_TLS] = read_tls,     [SMTP_MODE_END] = read_end,
+    [SMTP_MODE_TLS] = read_tls,     [SMTP_MODE_END] = read_end,     [SMTP_MODE_ANSWER] = say_answer,
 };
 
 typedef enum smtp_want resumer(struct smtp_server *s);

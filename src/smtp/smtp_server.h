@@ -81,6 +81,7 @@ enum smtp_mode {
     SMTP_MODE_DATA,
     SMTP_MODE_CHUNK,
     SMTP_MODE_TLS,
+    SMTP_MODE_ANSWER, /* not at all: the answer to a message is being said */
     SMTP_MODE_END
 };
 
@@ -126,6 +127,10 @@ struct smtp_server {
     struct smtp_data data;
     struct smtp_header header;
     uint64_t size, size_hint;
+    struct {
+        enum smtp_reply_id id;
+        size_t left;
+    } final; /* ANSWER */
     struct {
         uint64_t left;
         uint64_t size;

@@ -290,6 +290,32 @@ void api_webui(struct http_req *r) {
           "\"SpamAssassin\":false,\"ChaosEnabled\":false,\"DuplicatesIgnored\":false,\"HideDeleteAllButton\":false}"));
 }
 
+static void put_listener(struct buf *out, const struct conf_listen *l) {
+    static const char *const tls[] = {
+        [CONF_TLS_NONE] = "none", [CONF_TLS_STARTTLS] = "starttls", [CONF_TLS_IMPLICIT] = "implicit"};
+    struct buf address = BUF(8192);
+    conf_address_put(&address, &l->address);
+    buf_add(out, str_of(out->n > 1 ? ",{\"Name\":" : "{\"Name\":"));
+    json_str(out, l->name);
+    buf_add(out, S(",\"Protocol\":"));
+    json_str(out, str_of(l->protocol == CONF_PROTOCOL_LMTP ? "lmtp" : "smtp"));
+    buf_add(out, S(",\"Address\":"));
+    json_str(out, buf_str(&address));
+    buf_printf(out, ",\"TLS\":\"%s\"}", tls[l->tls]);
+    buf_free(&address);
+}
+
+void api_listeners(struct http_req *r) {
+    struct buf out = BUF(1024 * 1024);
+    buf_char(&out, '[');
+    for (size_t i = 0; i < api.conf->listen_count; i++)
+        if (api.conf->listens[i].protocol != CONF_PROTOCOL_HTTP)
+            put_listener(&out, &api.conf->listens[i]);
+    buf_char(&out, ']');
+    http_reply(r, 200, JSON_TYPE, buf_str(&out));
+    buf_free(&out);
+}
+
 void api_tags(struct http_req *r) {
     http_reply(r, 200, JSON_TYPE, S("[]"));
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "web/http_head.h"
-#include "web/sha1.h"
 #include "base/code.h"
 
 #define GET "GET / HTTP/1.1\r\n"
@@ -219,30 +218,10 @@ static void test_tokens_and_origin(void **state) {
     assert_false(http_origin_is_own(&h));
 }
 
-static void test_sha1(void **state) {
-    (void)state;
-    static const struct {
-        const char *text, *hex;
-    } rows[] = {
-        {"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"}, /* RFC 3174 7.3 */
-        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "84983e441c3bd26ebaae4aa1f95129e5e54670f1"},
-        {"", "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        uint8_t digest[SHA1_SIZE];
-        struct buf hex = BUF(64);
-        sha1(str_of(rows[i].text), digest);
-        hex_encode(str_n(digest, sizeof digest), &hex);
-        assert_string_equal(buf_cstr(&hex), rows[i].hex);
-        buf_free(&hex);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_heads), cmocka_unit_test(test_scan),           cmocka_unit_test(test_chunked),
         cmocka_unit_test(test_hosts), cmocka_unit_test(test_query_and_path), cmocka_unit_test(test_tokens_and_origin),
-        cmocka_unit_test(test_sha1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

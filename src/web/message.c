@@ -192,6 +192,13 @@ static void fail(struct answer *a, enum err e, str text) {
         answer_error(r, e, text);
 }
 
+/* In the page's frame (embed=1) links open elsewhere.  A base element works wherever it stands, and the first one that
+ * names a target counts, so that at the end nothing of the mail's own is disturbed. */
+static void end_embedded(struct answer *a) {
+    if (a->kind->view == VIEW_HTML && query_is(a->r, S("embed"), S("1")))
+        http_write(a->r, S("<base target=\"_blank\">"));
+}
+
 static void on_done(void *arg, enum err e, str text) {
     struct answer *a = arg;
     struct http_req *r = a->r;
@@ -204,6 +211,7 @@ static void on_done(void *arg, enum err e, str text) {
     } else {
         if (!a->begun)
             begin(a);
+        end_embedded(a);
         http_end(r);
     }
     answer_free(a);

@@ -6,7 +6,7 @@
 
 #include "base/code.h"
 #include "frame/frame.h"
-#include "role/content_view.h"
+#include "frame/view_kind.h"
 
 struct event_base;
 struct view;

@@ -4,12 +4,12 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <wslay/wslay.h>
 
 #include "base/code.h"
 #include "sys/log.h"
-#include "web/sha1.h"
 
 enum {
     OUTPUT_MAX = 64 * 1024, /* handed to the socket's buffer; more waits in wslay's queue, where it is counted */
@@ -143,27 +143,26 @@ static bool key_valid(str key) {
     return valid;
 }
 
-/* RFC 6455 4.2.2 */
-static void put_answer(struct buf *out, str key) {
+/* RFC 6455 4.2.2; false: no memory. */
+static bool put_answer(struct buf *out, str key) {
     struct buf text = BUF(128);
-    uint8_t digest[SHA1_SIZE];
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
     buf_add(&text, key);
     buf_add(&text, S("258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-    sha1(buf_str(&text), digest);
+    bool ok = EVP_Digest(text.p, text.n, digest, &size, EVP_sha1(), NULL) == 1;
     buf_free(&text);
     buf_add(
         out,
         S("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "));
-    base64_encode(str_n(digest, sizeof digest), out);
+    base64_encode(str_n(digest, size), out);
     buf_add(out, S("\r\n\r\n"));
+    return ok && !out->full;
 }
 
-static void open_client(struct http_req *r, struct ws *w, str key) {
-    struct buf answer = BUF(512);
-    put_answer(&answer, key);
+static void open_client(struct http_req *r, struct ws *w, str answer) {
     w->conn = r->conn;
-    w->bev = http_take_over(r, buf_str(&answer), on_conn_end, w);
-    buf_free(&answer);
+    w->bev = http_take_over(r, answer, on_conn_end, w);
     struct timeval read_limit = {WS_READ_MS / 1000, 0}, write_limit = {HTTP_WRITE_MS / 1000, 0};
     bufferevent_set_timeouts(w->bev, &read_limit, &write_limit);
     bufferevent_setwatermark(w->bev, EV_WRITE, OUTPUT_MAX / 2, 0);
@@ -198,5 +197,13 @@ void ws_accept(struct http_req *r) {
         return;
     }
     wslay_event_config_set_max_recv_msg_length(w->wslay, MESSAGE_MAX);
-    open_client(r, w, key);
+    struct buf answer = BUF(512);
+    if (put_answer(&answer, key)) {
+        open_client(r, w, buf_str(&answer));
+    } else {
+        wslay_event_context_free(w->wslay);
+        free(w);
+        http_error(r, 503, "No memory for a websocket now.");
+    }
+    buf_free(&answer);
 }

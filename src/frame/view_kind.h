@@ -1,11 +1,11 @@
-/* content_view.h - what httpd can ask content for: one message in (VIEW_BEGIN, its envelope, its bytes), one view out.
+/* view_kind.h - what httpd can ask content for: one message in (VIEW_BEGIN, its envelope, its bytes), one view out.
  * JSON views hold what the mail and its envelope tell; what the store knows (ID, Read, Created, Size, Tags) is joined
  * by httpd.  Field names and shapes are those of the Mailpit API (docs/api.md); JSON is one object on one line.
  *
  * The message is read as a stream and need not be held by anybody.  VIEW_DONE may come before VIEW_END: content needs
  * no more bytes and has forgotten the tag; frames that still come for it are ignored. */
-#ifndef ROLE_CONTENT_VIEW_H
-#define ROLE_CONTENT_VIEW_H
+#ifndef FRAME_VIEW_KIND_H
+#define FRAME_VIEW_KIND_H
 
 #include <stdint.h>
 
