@@ -61,15 +61,16 @@ static struct entry *find(struct fault_disk *f, const char *path, bool make) {
         return NULL;
     assert(f->entry_count < ENTRIES && strlen(path) < sizeof(f->entries[0].path));
     struct entry *e = &f->entries[f->entry_count++];
-    strcpy(e->path, path);
+    memcpy(e->path, path, strlen(path) + 1);
     return e;
 }
 
 static struct inode *inode_new(struct fault_disk *f) {
     assert(f->all_count < sizeof(f->all) / sizeof(f->all[0]));
-    struct inode *i = calloc(1, sizeof(*i));
-    assert(i);
-    return f->all[f->all_count++] = i;
+    struct inode **i = &f->all[f->all_count++];
+    *i = calloc(1, sizeof(**i));
+    assert(*i);
+    return *i;
 }
 
 static void grow(struct inode *i, size_t size) {

@@ -750,6 +750,7 @@ static void compact_end(struct store *s) {
             g->compacting = false;
     }
     s->compacting = false;
+    s->compact_after = s->last_pushed; /* before that what is alive is not known anew */
     buf_free(&s->compaction.records);
 }
 
@@ -789,8 +790,8 @@ static void moves_read(struct task *t, void *context) {
 }
 
 static void maybe_compact(struct store *s) {
-    struct journal_segment *g =
-        s->compacting || s->state ? NULL : journal_mostly_dead(s->journal, s->applied.applied.seq);
+    bool may = !s->compacting && !s->state && s->applied.applied.seq >= s->compact_after;
+    struct journal_segment *g = may ? journal_mostly_dead(s->journal, s->applied.applied.seq) : NULL;
     if (!g)
         return;
     g->compacting = s->compacting = true;

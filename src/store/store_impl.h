@@ -59,6 +59,7 @@ struct store {
     struct task job_task;
     struct compaction compaction;
     bool compacting;
+    uint64_t compact_after;
 
     struct list waiting;            /* items for the next group */
     size_t moves_waiting;           /* of the running compaction */

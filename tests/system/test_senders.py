@@ -37,7 +37,7 @@ def run(argv, **more):
 def swaks(box, tls, path):
     port = box.smtps if tls == "implicit" else box.smtp
     flag = {"none": [], "starttls": ["--tls"], "implicit": ["--tls-on-connect"]}[tls]
-    run(["swaks", "--server", "127.0.0.1", "--port", str(port), "--from", FROM, "--to", TO, "--data", "@" + path, "--no-data-fixup", *flag])
+    run(["swaks", "--server", "127.0.0.1", "--port", str(port), "--from", FROM, "--to", TO, "--data", "@" + path, *flag])
 
 
 def curl(box, tls, path):
