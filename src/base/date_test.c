@@ -104,6 +104,9 @@ static void test_write(void **state) {
     buf_reset(&b);
     date_put_3339(&b, (struct date){INT64_MAX, 0}, 0);
     assert_string_equal(buf_cstr(&b), "9999-12-31T23:59:59Z");
+    buf_reset(&b);
+    date_put_3339(&b, (struct date){INT64_MIN, 0}, 6);
+    assert_string_equal(buf_cstr(&b), "0000-01-01T00:00:00.224192Z");
     buf_free(&b);
 }
 

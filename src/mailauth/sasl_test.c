@@ -247,11 +247,45 @@ static void test_list(void **state) {
     buf_free(&b);
 }
 
+/* RFC 5802 section 9: a hostile server asks for work without end. */
+static void test_scram_iterations_are_bounded(void **state) {
+    (void)state;
+    static const struct {
+        const char *iterations;
+        bool good;
+    } rows[] = {{"4096", true},
+                {"600000", true},
+                {"1000001", false},
+                {"2147483647", false},
+                {"99999999999999999999", false},
+                {"", false},
+                {"4096,x=y,i=2147483647", false}};
+    struct sasl_account account = {.user = S("joe"), .secret = S("pencil")};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sasl_client c;
+        struct buf challenge = BUF(500);
+        assert_true(sasl_client_start(&c, sasl_mechanism_find(S("SCRAM-SHA-256")), &account));
+        str first = buf_str(&c.response);
+        str nonce = str_tail(first, str_find_str(first, S("r=")));
+        buf_printf(&challenge, "%.*sabc,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=%s", STR_ARG(nonce), rows[i].iterations);
+        assert_int_equal(sasl_client_step(&c, buf_str(&challenge)), rows[i].good);
+        assert_true(rows[i].good || c.problem);
+        sasl_client_end(&c);
+        buf_free(&challenge);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exchanges), cmocka_unit_test(test_too_long),  cmocka_unit_test(test_client_and_server),
-        cmocka_unit_test(test_binding),   cmocka_unit_test(test_unproven),  cmocka_unit_test(test_users),
-        cmocka_unit_test(test_list),      cmocka_unit_test(test_downgrade),
+        cmocka_unit_test(test_exchanges),
+        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_client_and_server),
+        cmocka_unit_test(test_binding),
+        cmocka_unit_test(test_unproven),
+        cmocka_unit_test(test_users),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_downgrade),
+        cmocka_unit_test(test_scram_iterations_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,3 +1,4 @@
+#include "mime/mime.h"
 #include "role/content_core.h"
 #include "smtp/envelope.h"
 
@@ -5,7 +6,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -164,11 +167,68 @@ static void test_refusals(void **state) {
     (void)state;
     assert_null(content_new(0, STR_NONE));
     assert_null(content_new(VIEW_KIND_COUNT, STR_NONE));
+    char longest[5000] = {0};
+    assert_null(content_new(VIEW_PART, str_n(longest, sizeof longest)));
     struct content *c = content_new(VIEW_MESSAGE, STR_NONE);
     content_envelope(c, S("\x11\xff"));
     content_end(c);
     assert_int_equal(content_result(c)->err, ERR_CORRUPT);
     content_free(c);
+}
+
+/* Only the first of equal recipients is told, whatever their case, and thousands of them cost no more than a sort. */
+static void test_blind_recipients(void **state) {
+    enum { MANY = 100000 };
+    (void)state;
+    struct buf names = BUF(MANY * 16), mail = BUF(MANY * 4), coded = BUF(MANY * 40);
+    struct envelope_rcpt *many = calloc(MANY, sizeof *many);
+    assert_non_null(many);
+    for (int i = 0; i < 60000; i++)
+        buf_add(&mail, i % 9999 ? S("a@b,") : S("\r\nTo: "));
+    buf_add(&mail, S("x@y\r\n\r\n"));
+    str headers = str_tail(buf_str(&mail), 2);
+    for (int i = 0; i < MANY; i++)
+        buf_printf(&names, "r%07d@b", i / 2);
+    for (int i = 0; i < MANY; i++)
+        many[i].address = str_sub(buf_str(&names), (size_t)i * 10, 10);
+    many[0].address = S("A@B");
+    many[1].address = S("blind@b");
+    many[2].address = S("BLIND@b");
+    struct envelope env = {.rcpts = many, .rcpt_count = MANY};
+    envelope_put(&coded, &env);
+    struct content *c = content_new(VIEW_SUMMARY, STR_NONE);
+    for (str rest = buf_str(&coded); rest.n; rest = str_tail(rest, 60000))
+        content_envelope(c, str_head(rest, 60000));
+    content_body(c, headers);
+    clock_t start = clock();
+    content_end(c);
+    assert_true(clock() - start < 3 * CLOCKS_PER_SEC);
+    assert_int_equal(content_result(c)->err, OK);
+    str bcc = str_tail(content_out(c), str_find_str(content_out(c), S("\"Bcc\":")));
+    assert_true(
+        str_starts(bcc, S("\"Bcc\":[{\"Name\":\"\",\"Address\":\"blind@b\"},{\"Name\":\"\",\"Address\":\"r0000001@b\"},"
+                          "{\"Name\":\"\",\"Address\":\"r0000002@b\"},")));
+    content_free(c);
+    free(many);
+    buf_free(&names);
+    buf_free(&mail);
+    buf_free(&coded);
+}
+
+/* A message inside that is one part too many is a leaf like any other. */
+static void test_message_at_the_limit_of_parts(void **state) {
+    (void)state;
+    enum err e;
+    struct buf mail = BUF(1 << 20);
+    buf_add(&mail, S("Content-Type: multipart/mixed; boundary=b\r\n\r\n"));
+    for (int i = 0; i < MIME_PARTS_MAX - 2; i++)
+        buf_add(&mail, S("--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nx  \r\n"));
+    buf_add(&mail, S("--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: z\r\n\r\n=41  \r\n--b--\r\n"));
+    assert_string_equal(view(VIEW_PART, "3999", buf_str(&mail), 1000, &e), "Subject: z\r\n\r\n=41  ");
+    const char *json = strstr(view(VIEW_STRUCTURE, "", buf_str(&mail), 1000, &e), "\"PartID\":\"3999\"");
+    assert_non_null(json);
+    assert_non_null(strstr(json, "\"Size\":19,\"EncodingFaults\":0,\"Faults\":[\"parts-limit\"]"));
+    buf_free(&mail);
 }
 
 static int prepare(void **state) {
@@ -178,10 +238,15 @@ static int prepare(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_summary),          cmocka_unit_test(test_message),
-        cmocka_unit_test(test_parts_and_bodies), cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_structure),        cmocka_unit_test(test_snippet_is_cut_between_characters),
+        cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_parts_and_bodies),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_snippet_is_cut_between_characters),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_blind_recipients),
+        cmocka_unit_test(test_message_at_the_limit_of_parts),
     };
     return cmocka_run_group_tests(tests, prepare, NULL);
 }

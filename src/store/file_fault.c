@@ -227,7 +227,10 @@ static int fault_unlink(struct disk *d, const char *path) {
 }
 
 static int fault_close(struct disk *d, int fd) {
-    of(d)->open[fd] = NULL;
+    struct fault_disk *f = of(d);
+    pthread_mutex_lock(&f->lock);
+    f->open[fd] = NULL;
+    pthread_mutex_unlock(&f->lock);
     return 0;
 }
 
@@ -270,7 +273,7 @@ static int fault_truncate(struct disk *d, int fd, uint64_t size) {
 }
 
 static int64_t fault_size(struct disk *d, int fd) {
-    return (int64_t)of(d)->open[fd]->size;
+    LOCKED((int64_t)f->open[fd]->size);
 }
 
 static int fault_names(struct disk *d, const char *dir, void (*each)(void *arg, const char *name), void *arg) {
