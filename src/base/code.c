@@ -59,7 +59,7 @@ void hex_encode(str s, struct buf *out) {
     }
 }
 
-static int hex_value(char c) {
+int hex_value(char c) {
     if (char_is_digit(c))
         return c - '0';
     c = char_lower(c);
@@ -76,6 +76,17 @@ bool hex_decode(str s, struct buf *out) {
         buf_char(out, (char)(high << 4 | low));
     }
     return !out->full;
+}
+
+void percent_decode(str s, struct buf *out) {
+    for (; s.n; s = str_tail(s, 1)) {
+        char c = s.p[0];
+        if (c == '%' && s.n >= 3 && hex_value(s.p[1]) >= 0 && hex_value(s.p[2]) >= 0) {
+            c = (char)(hex_value(s.p[1]) << 4 | hex_value(s.p[2]));
+            s = str_tail(s, 2);
+        }
+        buf_char(out, c);
+    }
 }
 
 void id_encode(const uint8_t random[16], char id[ID_SIZE]) {
@@ -209,9 +220,11 @@ void utf8_clean(str s, struct buf *out) {
     }
 }
 
-/* What would break a line or turn its text around (UAX #9): separators, marks, embeddings, isolates. */
-static bool is_trick(uint32_t c) {
-    return (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x61c;
+bool utf8_shows(uint32_t c) {
+    bool control = c < 32 || (c >= 127 && c < 0xa0);
+    bool trick =
+        (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x61c;
+    return !control && !trick;
 }
 
 void escape_print(str s, struct buf *out) {
@@ -227,7 +240,7 @@ void escape_print(str s, struct buf *out) {
             buf_add(out, S("\\t"));
         else if (byte == '"' || byte == '\\')
             buf_printf(out, "\\%c", byte);
-        else if ((n == 1 && !char_is_ctl(byte)) || (n > 1 && c >= 0xa0 && !is_trick(c)))
+        else if (n && utf8_shows(c))
             buf_add(out, str_head(s, n));
         else
             for (size_t i = 0; i < (n ? n : 1); i++)
@@ -250,8 +263,10 @@ void escape_json(str s, struct buf *out) {
             buf_add(out, S("\\r"));
         else if (c == '\t')
             buf_add(out, S("\\t"));
-        else if (c < 32 || c == 127 || c == '<' || c == 0x2028 || c == 0x2029)
-            buf_printf(out, "\\u%04x", c);
+        else if (c < 32 || (c >= 127 && c < 0xa0) || c == '<') /* C1 too: JSON is shown on terminals */
+            buf_add(out, (str){(char[6]){'\\', 'u', '0', '0', hex_chars[c >> 4], hex_chars[c & 15]}, 6});
+        else if (c == 0x2028 || c == 0x2029)
+            buf_add(out, c == 0x2028 ? S("\\u2028") : S("\\u2029"));
         else
             buf_add(out, str_head(s, n));
         s = str_tail(s, n ? n : 1);

@@ -10,6 +10,10 @@ void base64_encode(str s, struct buf *out);
 
 void hex_encode(str s, struct buf *out); /* lower case */
 bool hex_decode(str s, struct buf *out) MUST_CHECK;
+int hex_value(char digit); /* of either case; -1: it is none */
+
+/* Appends s with every %XX undone (RFC 3986 2.1); a "%" that begins none stands for itself. */
+void percent_decode(str s, struct buf *out);
 
 /* A public identifier: 22 characters of [0-9A-Za-z] from 16 random bytes. */
 enum { ID_SIZE = 22 };
@@ -26,6 +30,10 @@ bool utf8_is_ascii(str s); /* no byte above 127 */
 void utf8_put(struct buf *out, uint32_t code_point);
 /* Appends s; every byte that is not part of well-formed UTF-8 becomes U+FFFD. */
 void utf8_clean(str s, struct buf *out);
+
+/* May stand in a line for people as it is: no control (C0, DEL, C1), and nothing that breaks the line or turns its text
+ * around (UAX #9: separators, marks, embeddings, isolates). */
+bool utf8_shows(uint32_t code_point);
 
 /* Appends s for a log line or a terminal: printable ASCII and well-formed UTF-8 beyond U+00A0 as it is, the rest
  * (controls, quotes, backslash, stray bytes) as \r \n \t \" \\ or \xHH. */

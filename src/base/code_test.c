@@ -46,6 +46,9 @@ static void test_hex(void **state) {
     assert_true(str_eq(buf_str(&d), S("\x00\xaf")));
     assert_false(hex_decode(S("0"), &d));
     assert_false(hex_decode(S("0g"), &d));
+    buf_reset(&d);
+    percent_decode(S("%41%c3%BC%4%zz%25%"), &d);
+    assert_true(str_eq(buf_str(&d), S("A\xc3\xbc%4%zz%%")));
     buf_free(&b);
     buf_free(&d);
 }
@@ -118,6 +121,7 @@ static void test_escapes(void **state) {
         {escape_print, S_INIT("\xe2\x80\xae\xe2\x81\xa6"), "\\xe2\\x80\\xae\\xe2\\x81\\xa6"}, /* turns text around */
         {escape_json, S_INIT("\"\\\n\x01</\xc3\xbc\xff"), "\\\"\\\\\\n\\u0001\\u003c/\xc3\xbc\\ufffd"},
         {escape_json, S_INIT("\xe2\x80\xa8"), "\\u2028"},
+        {escape_json, S_INIT("\x7f\xc2\x9b\xc2\xa0"), "\\u007f\\u009b\xc2\xa0"},
         {escape_html, S_INIT("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -42,8 +42,8 @@ struct date date_of_civil(const struct date_civil *c, int offset_min) {
 }
 
 struct date_civil date_civil(struct date d) {
-    int64_t s = floor_div(d.us, SECOND_US);
-    uint32_t us = (uint32_t)(d.us - s * SECOND_US);
+    int64_t s = floor_div(d.us, SECOND_US), rest_us = d.us % SECOND_US;
+    uint32_t us = (uint32_t)(rest_us < 0 ? rest_us + SECOND_US : rest_us);
     s += (int64_t)d.offset_min * 60;
     s = s < YEAR_0_S ? YEAR_0_S : s >= YEAR_10000_S ? YEAR_10000_S - 1 : s;
     int64_t days = floor_div(s, DAY_S), rest = s - days * DAY_S;

@@ -14,7 +14,7 @@ enum {
     CONNECT_SECONDS = 5,
     STALL_SECONDS = 60,
     ERROR_TEXT_MAX = 500,
-    COLUMNS_MIN = 40,
+    COLUMNS_MIN = 60, /* a table has this many at least */
     COLUMNS_MAX = 500,
 };
 
@@ -136,18 +136,13 @@ int cli_http_copy(const struct cli_args *args, const char *path, const char *mis
 
 /* ---- for a terminal ---- */
 
-/* Controls (C0, DEL, C1), and the marks that reorder what stands around them, have no business in a table. */
-static bool shows(uint32_t c) {
-    return c >= 32 && (c < 127 || c >= 0xa0) && !(c >= 0x202a && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
-}
-
 void cli_clean(str s, struct buf *out) {
     while (s.n) {
         uint32_t c;
         size_t n = utf8_char(s, &c);
         bool line_end = n == 1 && (c == '\n' || c == '\t');
         bool crlf = n == 1 && c == '\r' && s.n > 1 && s.p[1] == '\n';
-        if (n && (line_end || shows(c)))
+        if (n && (line_end || utf8_shows(c)))
             buf_add(out, str_head(s, n));
         else if (!crlf)
             buf_char(out, '?');
@@ -171,7 +166,7 @@ unsigned cli_cell(str s, unsigned width, struct buf *out) {
     while (s.n) {
         uint32_t c;
         size_t n = utf8_char(s, &c);
-        bool good = n && shows(c);
+        bool good = n && utf8_shows(c);
         unsigned columns = good ? columns_of(c) : 1;
         if (width && used + columns > width) {
             buf_shrink(out, fits);

@@ -38,6 +38,8 @@ static void complaints(void **state) {
         {"smtp_mesage_max 50MiB", "f:1: unknown setting \"smtp_mesage_max\" (did you mean \"smtp_message_max\"?)\n"},
         {"frobnicate 1", "f:1: unknown setting \"frobnicate\"\n"},
         {"x\x1b[31m 1", "f:1: unknown setting \"x\\x1b[31m\"\n"},
+        {"listen a {\naddress 127.0.0.1:25\nproxy \"\x1b[31m\"\n}\n",
+         "f:3: proxy: \"\\x1b[31m\" is not addresses, networks (10.0.0.0/8) or unix, separated by commas or spaces\n"},
         {"workers x", "f:1: workers: \"x\" is not a number from 0 to 256\n"},
         {"workers 257", "f:1: workers: \"257\" is not a number from 0 to 256\n"},
         {"workers -1", "f:1: workers: \"-1\" is not a number from 0 to 256\n"},

@@ -176,12 +176,16 @@ enum err conf_row_take(const struct conf_row *row, str value, struct arena *a, v
         *(unsigned *)field = choice;
         return OK;
     case CONF_T_ADDRESS:
-        e = printable(value) ? conf_address_parse(value, a, &address, w) : refuse(row, value, w);
+        if (!printable(value))
+            return refuse(row, value, w);
+        e = conf_address_parse(value, a, &address, w);
         if (e)
             return with_value(e, value, w);
         *(struct conf_address *)field = address;
         return OK;
     case CONF_T_NETWORKS:
+        if (!printable(value))
+            return refuse(row, value, w);
         e = conf_networks_parse(value, row->max, a, &networks, w);
         if (e)
             return with_value(e, value, w);

@@ -76,7 +76,7 @@ static bool token_step(struct sasl_client *c, str challenge) {
 
 /* ---- SCRAM, by libgsasl ---- */
 
-enum { SCRAM_RUNNING, SCRAM_PROVEN };
+enum { SCRAM_RUNNING, SCRAM_PROVEN, SCRAM_ITERATIONS_MAX = 1000000 };
 
 static int property_set(Gsasl_session *exchange, Gsasl_property property, str value) {
     return gsasl_property_set_raw(exchange, property, value.p ? value.p : "", value.n);
@@ -93,6 +93,17 @@ static int scram_ask(Gsasl *library, Gsasl_session *exchange, Gsasl_property pro
     return GSASL_NO_CALLBACK;
 }
 
+/* Each iteration is work that the server makes us do: libgsasl would do two thousand million (RFC 5802 section 9). */
+static bool iterations_bounded(str challenge) {
+    for (size_t at; (at = str_find_str(challenge, S(",i="))) != SIZE_MAX;) {
+        uint64_t n;
+        challenge = str_tail(challenge, at + 3);
+        if (!str_u64(str_head(challenge, str_find(challenge, ',')), &n) || n > SCRAM_ITERATIONS_MAX)
+            return false;
+    }
+    return true;
+}
+
 static bool scram_step(struct sasl_client *c, str challenge) {
     char *out = NULL;
     size_t out_size = 0;
@@ -100,6 +111,8 @@ static bool scram_step(struct sasl_client *c, str challenge) {
         return problem(c, "the server sent a challenge behind its proof");
     if (str_has(challenge, '\0'))
         return problem(c, "a NUL in the server's challenge");
+    if (!iterations_bounded(challenge))
+        return problem(c, "the server asks for too many SCRAM iterations");
     int rc = gsasl_step(c->exchange, challenge.p ? challenge.p : "", challenge.n, &out, &out_size);
     if (rc == GSASL_OK)
         c->state = SCRAM_PROVEN;

@@ -25,6 +25,16 @@ bool address_same(str a, str b) {
     return str_ieq(a, b);
 }
 
+int address_cmp(str a, str b) {
+    size_t n = a.n < b.n ? a.n : b.n;
+    for (size_t i = 0; i < n; i++) {
+        char x = char_lower(a.p[i]), y = char_lower(b.p[i]);
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    return a.n < b.n ? -1 : a.n > b.n;
+}
+
 static void start_entry(struct address_iter *it) {
     it->angle = it->closed = it->quoted = it->bare_done = false;
     it->word_from = it->word_to = 0;

@@ -47,7 +47,9 @@ void address_iter_free(struct address_iter *it);
 /* local@domain at the last "@"; domain is empty when there is none. */
 void address_split(str address, str *local, str *domain);
 
-/* The same mailbox for people: domains compare without case, so do local parts. */
+/* The same mailbox for people: domains compare without case, so do local parts.  address_cmp() is an order in which
+ * the same ones are neighbours. */
 bool address_same(str a, str b);
+int address_cmp(str a, str b);
 
 #endif

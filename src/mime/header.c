@@ -195,25 +195,6 @@ static bool match_segment(str name, const struct param *p, struct segment *g, bo
     return true;
 }
 
-static int hex_digit(char c) {
-    if (char_is_digit(c))
-        return c - '0';
-    c = char_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static void put_percent(str s, struct buf *out) {
-    while (s.n) {
-        if (s.p[0] == '%' && s.n >= 3 && hex_digit(s.p[1]) >= 0 && hex_digit(s.p[2]) >= 0) {
-            buf_char(out, (char)(hex_digit(s.p[1]) << 4 | hex_digit(s.p[2])));
-            s = str_tail(s, 3);
-        } else {
-            buf_char(out, s.p[0]);
-            s = str_tail(s, 1);
-        }
-    }
-}
-
 static void put_unquoted(const struct param *p, struct buf *out) {
     str s = p->value;
     while (s.n) {
@@ -255,7 +236,7 @@ static void join_segments(const struct segment *g, const size_t *index, struct b
         if (i == 0 && one.encoded)
             (void)cut_charset(&one.param.value, &charset);
         if (one.encoded)
-            put_percent(one.param.value, &bytes);
+            percent_decode(one.param.value, &bytes);
         else
             put_unquoted(&one.param, &bytes);
     }

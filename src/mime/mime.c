@@ -111,7 +111,10 @@ static str keep_str(struct mime *m, str s) {
     if (s.n == 0)
         return STR_NONE;
     str copy = arena_str(&m->strings, s);
-    m->no_memory = m->no_memory || m->strings.full;
+    if (!copy.p) {
+        m->no_memory = true;
+        part_fault(m, mime_part(m), MIME_FAULT_STRINGS_LIMIT);
+    }
     return copy;
 }
 
@@ -243,6 +246,8 @@ static void decide_container(struct mime *m, struct mime_part *p) {
     }
     if (p->depth >= MIME_DEPTH_MAX)
         part_fault(m, p, MIME_FAULT_DEPTH_LIMIT);
+    else if (!p->multipart && !encoded && m->count == MIME_PARTS_MAX) /* said now: the host is to see a leaf */
+        part_fault(m, p, MIME_FAULT_PARTS_LIMIT);
     else if (!encoded)
         p->container = true;
 }
@@ -285,8 +290,7 @@ static void enter_part(struct mime *m) {
     m->open[m->open_count++] = index;
     if (p->multipart) {
         m->state = BETWEEN;
-    } else if (!new_part(m, index, p->body_offset)) {
-        part_fault(m, p, MIME_FAULT_PARTS_LIMIT);
+    } else if (!new_part(m, index, p->body_offset)) { /* no memory */
         m->open_count--;
         p->container = false;
     }

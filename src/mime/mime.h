@@ -47,7 +47,8 @@ enum mime_event { MIME_INPUT, MIME_PART, MIME_BODY, MIME_DONE };
     X(NO_CLOSE, "no-close", "a multipart without its closing boundary (RFC 2046 5.1.1)")                               \
     X(NO_PARTS, "no-parts", "a multipart without parts (RFC 2046 5.1)")                                                \
     X(DEPTH_LIMIT, "depth-limit", "nested deeper than 64: not looked into")                                            \
-    X(PARTS_LIMIT, "parts-limit", "more than 4,000 parts: the rest is not looked into")
+    X(PARTS_LIMIT, "parts-limit", "more than 4,000 parts: the rest is not looked into")                                \
+    X(STRINGS_LIMIT, "strings-limit", "types and names of parts of more than 4 MiB: the rest is not told")
 
 enum mime_fault {
 #define X(NAME, name, sentence) MIME_FAULT_##NAME,

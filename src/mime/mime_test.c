@@ -140,7 +140,7 @@ static void test_keep(void **state) {
 
 static void test_limits(void **state) {
     (void)state;
-    struct buf in = BUF(8 << 20);
+    struct buf in = BUF(16 << 20);
     struct mime m;
     for (int i = 0; i < 200; i++)
         buf_printf(&in, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i);
@@ -169,6 +169,19 @@ static void test_limits(void **state) {
     assert_int_equal(m.count, 1);
     assert_true(m.parts[0].faults & 1u << MIME_FAULT_HEADER_LIMIT && !m.parts[0].container);
     assert_int_equal(m.parts[0].body_length, 8);
+    mime_free(&m);
+    buf_reset(&in);
+    buf_add(&in, S(MULTI));
+    for (int i = 0; i < 2000; i++) {
+        buf_add(&in, S("--b\r\nContent-Type: a/b; name="));
+        buf_fill(&in, 'n', 4000);
+        buf_add(&in, S("\r\n\r\nx\r\n"));
+    }
+    parse(&m, buf_str(&in));
+    assert_int_equal(m.count, 2001);
+    assert_false(m.parts[1000].faults & 1u << MIME_FAULT_STRINGS_LIMIT);
+    assert_int_equal(m.parts[1000].filename.n, 4000);
+    assert_true(m.parts[2000].faults & 1u << MIME_FAULT_STRINGS_LIMIT);
     mime_free(&m);
     buf_free(&in);
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/code.h"
+
 /* A run of blanks longer than this at the end of a line is no accident and stays. */
 enum { BLANKS_MAX = 1024, BASE64_SKIP = 64, BASE64_PAD = 65 };
 
@@ -109,13 +111,6 @@ static void base64_put(struct transfer *t, str in, struct buf *out) {
 /* --- quoted-printable --- */
 
 enum { QP_TEXT, QP_ESCAPE };
-
-static int hex_value(char c) {
-    if (char_is_digit(c))
-        return c - '0';
-    c = char_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static void qp_blanks(struct transfer *t, struct buf *out) {
     buf_add(out, buf_str(&t->blanks));

@@ -35,21 +35,14 @@ static enum parsed parse_word(str s, struct word *w) {
     return WORD;
 }
 
-static int hex_digit(char c) {
-    if (char_is_digit(c))
-        return c - '0';
-    c = char_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void decode_q(str text, struct buf *out) {
     while (text.n) {
         char c = text.p[0];
         size_t n = 1;
         if (c == '_') {
             c = ' ';
-        } else if (c == '=' && text.n >= 3 && hex_digit(text.p[1]) >= 0 && hex_digit(text.p[2]) >= 0) {
-            c = (char)(hex_digit(text.p[1]) << 4 | hex_digit(text.p[2]));
+        } else if (c == '=' && text.n >= 3 && hex_value(text.p[1]) >= 0 && hex_value(text.p[2]) >= 0) {
+            c = (char)(hex_value(text.p[1]) << 4 | hex_value(text.p[2]));
             n = 3;
         }
         buf_char(out, c);

@@ -21,6 +21,7 @@ struct job {
     struct reader *reader;
     uint32_t tag;
     bool head_sent;
+    size_t sent; /* bytes of its output */
     struct content *view;
 };
 
@@ -78,23 +79,39 @@ static void send_head(struct job *j, const struct content_result *result) {
     j->head_sent = true;
 }
 
+/* A slow reader is felt by whoever feeds us: its next bodies wait until it has taken what is queued. */
+static bool is_full(struct reader *r) {
+    bool full = link_queued(r->link) > LINK_WINDOW;
+    if (full && !r->paused) {
+        r->paused = true;
+        link_pause(r->link);
+    }
+    return full;
+}
+
+/* As much of the output as the link should hold; false: there is more, for on_drained(). */
+static bool send_out(struct job *j) {
+    str rest = str_tail(content_out(j->view), j->sent), piece;
+    while ((piece = str_head(rest, FRAME_CHUNK)).n && !is_full(j->reader)) {
+        struct frame f = {.type = FRAME_VIEW_OUT, .view_out = {j->tag, piece}};
+        link_send(j->reader->link, &f);
+        j->sent += piece.n;
+        rest = str_tail(rest, piece.n);
+    }
+    return rest.n == 0;
+}
+
 /* What the view has produced goes out; the job ends with the view. */
 static void pass_on(struct job *j) {
     const struct content_result *result = content_result(j->view);
     bool failed = result->done && result->err != OK;
     if (result->head && !j->head_sent && !failed)
         send_head(j, result);
-    if (!failed)
-        FRAME_CHUNKS(content_out(j->view), piece) {
-            struct frame f = {.type = FRAME_VIEW_OUT, .view_out = {j->tag, piece}};
-            link_send(j->reader->link, &f);
-        }
+    if (!failed && !send_out(j))
+        return;
     content_taken(j->view);
-    /* A slow reader is felt by whoever feeds us: its next bodies wait until it has taken what is queued. */
-    if (!j->reader->paused && link_queued(j->reader->link) > LINK_WINDOW) {
-        j->reader->paused = true;
-        link_pause(j->reader->link);
-    }
+    j->sent = 0;
+    (void)is_full(j->reader);
     if (!result->done)
         return;
     send_done(j->reader, j->tag, result->err, result->text);
@@ -160,6 +177,13 @@ static void on_drained(void *arg, struct link *l) {
     struct reader *r = arg;
     if (!r->paused)
         return;
+    LIST_EACH_SAFE(&r->jobs, node) {
+        struct job *j = LIST_ENTRY(node, struct job, node);
+        if (content_out(j->view).n)
+            pass_on(j);
+    }
+    if (link_queued(l) > LINK_WINDOW)
+        return; /* and again when that has gone */
     r->paused = false;
     link_resume(l);
 }
@@ -183,8 +207,10 @@ static void on_peer(enum role peer, uint32_t instance, int fd) {
     }
     list_init(&r->jobs);
     r->link = link_open(role_base(), fd, FRAME_HTTPD_TO_CONTENT, &ops, r);
-    if (!r->link)
+    if (!r->link) {
+        close(fd);
         free(r);
+    }
 }
 
 static enum err configure(const struct conf *c, bool first, struct why *w) {

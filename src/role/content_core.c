@@ -10,7 +10,6 @@
 #include "role/content_html.h"
 #include "smtp/envelope.h"
 
-#include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@ enum {
     VALUE_MAX = 1024 * 1024, /* one header, decoded */
     KNOWN_MAX = 16 * 1024 * 1024,
     UNSUBSCRIBE_MAX = 100,
+    ARGUMENT_MAX = 4096,
     CID_WORK_MAX = 20 * 1000 * 1000,
 };
 
@@ -111,7 +111,7 @@ static void json_num(struct buf *out, const char *key, uint64_t value) {
 }
 
 static void json_item(struct buf *out) {
-    if (out->p[out->n - 1] != '[')
+    if (out->n && out->p[out->n - 1] != '[')
         buf_char(out, ',');
 }
 
@@ -193,27 +193,64 @@ static void json_addresses(struct content *v, const char *key, str name, struct 
     buf_char(&v->out, ']');
 }
 
-static bool is_known(str known, str address) {
-    str one;
-    while (take_lstr(&known, &one))
-        if (address_same(one, address))
-            return true;
-    return false;
+struct person {
+    str address;
+    size_t order;
+};
+
+static int by_address(const void *a, const void *b) {
+    const struct person *x = a, *y = b;
+    int c = address_cmp(x->address, y->address);
+    return c ? c : (x->order > y->order) - (x->order < y->order);
 }
 
-/* Recipients of the envelope that no header names were blind ones. */
+static int by_order(const void *a, const void *b) {
+    const struct person *x = a, *y = b;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Those in `known` have order 0 and stand before the recipients. */
+static size_t list_people(struct content *v, str known, struct person *people) {
+    size_t n = 0;
+    for (str one; take_lstr(&known, &one); n++)
+        people[n].address = one;
+    for (size_t i = 0; i < v->envelope.rcpt_count; i++)
+        people[n++] = (struct person){v->envelope.rcpts[i].address, i + 1};
+    return n;
+}
+
+/* Recipients of the envelope that no header names were blind ones.  There may be many of both: they are sorted. */
+static void put_blind(struct content *v, str known) {
+    size_t n = v->envelope.rcpt_count, blind = 0;
+    for (str rest = known, one; take_lstr(&rest, &one);)
+        n++;
+    struct person *people = calloc(n ? n : 1, sizeof *people);
+    if (!people) {
+        fail(v, ERR_NOMEM, "out of memory");
+        return;
+    }
+    n = list_people(v, known, people);
+    qsort(people, n, sizeof *people, by_address);
+    str last = STR_NONE;
+    for (size_t i = 0; i < n; i++) {
+        bool first = i == 0 || !address_same(last, people[i].address);
+        last = people[i].address;
+        if (first && people[i].order)
+            people[blind++] = people[i];
+    }
+    qsort(people, blind, sizeof *people, by_order);
+    for (size_t i = 0; i < blind; i++) {
+        json_item(&v->out);
+        json_address(&v->out, STR_NONE, people[i].address);
+    }
+    free(people);
+}
+
 static void json_bcc(struct content *v, struct buf *known) {
     json_key(&v->out, "Bcc");
     buf_char(&v->out, '[');
     put_addresses(v, S("Bcc"), known);
-    for (size_t i = 0; i < v->envelope.rcpt_count; i++) {
-        str address = v->envelope.rcpts[i].address;
-        if (is_known(buf_str(known), address))
-            continue;
-        json_item(&v->out);
-        json_address(&v->out, STR_NONE, address);
-        buf_lstr(known, address);
-    }
+    put_blind(v, buf_str(known));
     buf_char(&v->out, ']');
 }
 
@@ -796,6 +833,8 @@ static void use_decoded(struct content *v) {
         buf_add(&v->raw, str_head(bytes, max - v->raw.n));
     if (v->selected)
         buf_add(&v->out, bytes);
+    if (v->decoded.full || v->raw.full || v->out.full)
+        fail(v, ERR_NOMEM, "out of memory");
     buf_reset(&v->decoded);
 }
 
@@ -869,10 +908,10 @@ static void feed(struct content *v, str in, bool last) {
         enum mime_event e = v->result.done ? MIME_DONE : mime_next(&v->mime, &in, last);
         if (e == MIME_PART) {
             on_part(v);
-        } else if (e == MIME_BODY) {
+        } else if (e == MIME_BODY && v->passing) {
             transfer_put(&v->transfer, v->mime.piece, &v->decoded);
             use_decoded(v);
-        } else {
+        } else if (e != MIME_BODY) { /* a body that nobody passes: there was no memory to look into it */
             return;
         }
     }
@@ -881,12 +920,13 @@ static void feed(struct content *v, str in, bool last) {
 /* --- life --- */
 
 struct content *content_new(unsigned kind, str argument) {
-    struct content *v = kind > 0 && kind < VIEW_KIND_COUNT ? calloc(1, sizeof *v) : NULL;
-    assert(digest_of[0]);
+    bool possible = kind > 0 && kind < VIEW_KIND_COUNT && argument.n <= ARGUMENT_MAX;
+    /* A reader may be there before the role has been configured. */
+    struct content *v = possible && (digest_of[0] || content_prepare() == OK) ? calloc(1, sizeof *v) : NULL;
     if (!v)
         return NULL;
     v->kind = (enum view_kind)kind;
-    v->argument = BUF(4096);
+    v->argument = BUF(ARGUMENT_MAX);
     v->filename = BUF(8192);
     v->type = BUF(512);
     v->envelope_bytes = BUF(VIEW_ENVELOPE_MAX);

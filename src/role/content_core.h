@@ -34,7 +34,7 @@ struct content_result {
 /* Call once before the process gives up its rights: libraries read their files and tables. */
 enum err content_prepare(void) MUST_CHECK;
 
-/* NULL: no memory, or an unknown kind. */
+/* NULL: no memory, an unknown kind, or an argument that is too long. */
 struct content *content_new(unsigned kind, str argument);
 void content_envelope(struct content *v, str bytes);
 void content_body(struct content *v, str bytes);

@@ -67,25 +67,6 @@ static void put_decoded(str s, struct buf *out) {
 
 /* --- cid: links --- */
 
-static int hex_digit(char c) {
-    if (char_is_digit(c))
-        return c - '0';
-    c = char_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* RFC 2392: a Content-ID in a URL, %XX undone. */
-static void put_percent_decoded(str s, struct buf *out) {
-    for (; s.n; s = str_tail(s, 1)) {
-        char c = s.p[0];
-        if (c == '%' && s.n >= 3 && hex_digit(s.p[1]) >= 0 && hex_digit(s.p[2]) >= 0) {
-            c = (char)(hex_digit(s.p[1]) << 4 | hex_digit(s.p[2]));
-            s = str_tail(s, 2);
-        }
-        buf_char(out, c);
-    }
-}
-
 /* Does a link start at `at`?  Before it: = or ( , a quote, few blanks. */
 static bool link_starts(str html, size_t at) {
     size_t look = at < 8 ? at : 8;
@@ -101,7 +82,7 @@ static bool link_starts(str html, size_t at) {
 static bool put_link(str raw, content_cid_fn *lookup, void *arg, struct buf *out) {
     struct buf url = BUF(CID_MAX), id = BUF(CID_MAX);
     put_decoded(raw, &url);
-    put_percent_decoded(buf_str(&url), &id);
+    percent_decode(buf_str(&url), &id); /* RFC 2392 */
     bool known = lookup(arg, buf_str(&id), out);
     buf_free(&url);
     buf_free(&id);

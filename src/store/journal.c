@@ -40,6 +40,7 @@ struct journal {
     uint64_t last_seq;    /* highest ever given out, lost groups included */
     enum err broken;
     struct why broken_why;
+    struct position spoiled; /* where a refused group may stand that no START has leapt over yet; epoch 0: nowhere */
 
     struct iovec *parts;
     size_t part_count, part_room;
@@ -277,7 +278,10 @@ static enum err search(struct scan *s, int fd, const char *path, uint64_t epoch,
     return e;
 }
 
-static enum err damage(struct why *w, const char *path, uint64_t offset, uint64_t seq) {
+static enum err damage(const struct scan *s, struct why *w, const char *path, uint64_t offset, uint64_t seq) {
+    if (!s->change)
+        return why(w, ERR_CORRUPT, "%s is damaged at offset %llu: record %llu had been acknowledged and cannot be read",
+                   path, (unsigned long long)offset, (unsigned long long)seq);
     return why(
         w, ERR_CORRUPT,
         "%s is damaged at offset %llu: record %llu had been acknowledged and cannot be read; nothing was changed. "
@@ -316,7 +320,7 @@ static enum err unstarted_is_unused(struct scan *s, uint64_t epoch, uint64_t las
     e = search(s, fd, path, epoch, 0, &seq, &durable, w);
     s->j->disk->ops->close(s->j->disk, fd);
     if (!e && (durable > last_seq || s->applied.epoch == epoch))
-        return damage(w, path, 0, last_seq + 1);
+        return damage(s, w, path, 0, last_seq + 1);
     s->ghost = seq > s->ghost ? seq : s->ghost;
     return e;
 }
@@ -345,7 +349,7 @@ static enum err find_chain(struct scan *s, uint64_t ahead[], size_t *ahead_count
         if (have_successor && on_chain && !started) {
             char path[JOURNAL_PATH];
             journal_path(path, j->dir, g->epoch);
-            return damage(w, path, 0, before.seq);
+            return damage(s, w, path, 0, before.seq);
         }
         if (!on_chain && s->change)
             drop(j, g->epoch);
@@ -375,7 +379,7 @@ static enum err tail(struct scan *s, struct journal_segment *g, int fd, const ch
     if (e)
         return e;
     if (durable >= seq || s->applied.seq >= seq)
-        return damage(w, path, at, seq);
+        return damage(s, w, path, at, seq);
     s->ghost = seq_max > s->ghost ? seq_max : s->ghost;
     if (seq_max)
         s->found->torn_bytes += 1;
@@ -414,7 +418,7 @@ static enum err scan_records(struct scan *s, struct journal_segment *g, int fd, 
         at += r.place.length;
     }
     if (g->end)
-        return at == g->end && seq == g->last_seq + 1 ? OK : damage(w, path, at, seq);
+        return at == g->end && seq == g->last_seq + 1 ? OK : damage(s, w, path, at, seq);
     return tail(s, g, fd, path, at, seq, w);
 }
 
@@ -807,6 +811,32 @@ static enum err group_flush(struct journal *j, struct why *w) {
     return e;
 }
 
+/* Until a START says that the chain goes on elsewhere, a refused group that is whole would be taken for the tail: make
+ * its first header none.  Where that fails as well it is tried with each repair. */
+static void spoil(struct journal *j) {
+    static const char zeros[JOURNAL_HEADER];
+    char path[JOURNAL_PATH];
+    struct why w;
+    int fd = -1;
+    if (!j->spoiled.epoch)
+        return;
+    journal_path(path, j->dir, j->spoiled.epoch);
+    enum err e = disk_open(j->disk, path, O_RDWR, &fd, &w);
+    if (!e) {
+        struct iovec part = {(void *)zeros, sizeof(zeros)};
+        e = disk_write(j->disk, fd, &part, 1, j->spoiled.end, path, &w);
+        e = e ? e : disk_sync(j->disk, fd, path, &w);
+        j->disk->ops->close(j->disk, fd);
+    } else if (e == ERR_NOT_FOUND) /* a new segment, removed already: let it stay so */
+        e = disk_sync_dir(j->disk, j->dir, &w);
+    if (!e)
+        j->spoiled = (struct position){0};
+}
+
+bool journal_unsure(const struct journal *j) {
+    return j->spoiled.epoch != 0;
+}
+
 enum err journal_repair(struct journal *j, struct why *w) {
     if (!j->broken)
         return OK;
@@ -822,9 +852,11 @@ enum err journal_repair(struct journal *j, struct why *w) {
         j->broken = e;
         if (w)
             j->broken_why = *w;
+        spoil(j);
         return e;
     }
     j->broken = OK;
+    j->spoiled = (struct position){0};
     return OK;
 }
 
@@ -834,6 +866,7 @@ enum err journal_commit(struct journal *j, struct why *w) {
     enum err e = group_flush(j, w);
     if (!e)
         return OK;
+    j->spoiled = (struct position){j->tip.epoch, j->tip.epoch == j->good.epoch ? j->good.end : 0, 0};
     group_abandon(j);
     j->broken = e;
     j->broken_why = w ? *w : (struct why){"the disk refused a write"};

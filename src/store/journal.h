@@ -12,7 +12,9 @@
  * seq was durable, damage otherwise.  Damage is reported, never cut.
  *
  * After a failed write or sync the same pages are never synced again: the group is answered with the error and the
- * chain goes on in a fresh segment.  Where that fails too, nothing is accepted until journal_repair() succeeds.
+ * chain goes on in a fresh segment.  Where that fails too, the first header of the group is zeroed and nothing is
+ * accepted until journal_repair() succeeds.  Only where all three fail and then the process ends (a disk that took the
+ * group, and has answered nothing but errors since) a refused group comes back: journal_unsure() tells.
  * All calls belong to one thread, but journal_prepare() and journal_read(). */
 #ifndef STORE_JOURNAL_H
 #define STORE_JOURNAL_H
@@ -81,9 +83,11 @@ void journal_close(struct journal *j);
  * ERR_LIMIT: larger than a record may be.  ERR_IO, ERR_FULL: nothing can be written at present. */
 enum err journal_add(struct journal *j, enum journal_type type, const struct iovec *parts, int count,
                      struct journal_place *place, struct why *w) MUST_CHECK;
-/* Writes and syncs the group.  OK: it is on stable storage.  Else none of it is and none will come back. */
+/* Writes and syncs the group.  OK: it is on stable storage.  Else none of it is, and none will come back unless
+ * journal_unsure(). */
 enum err journal_commit(struct journal *j, struct why *w) MUST_CHECK;
 bool journal_broken(const struct journal *j);
+bool journal_unsure(const struct journal *j); /* the last refused group came back if the process ended now */
 enum err journal_repair(struct journal *j, struct why *w) MUST_CHECK;
 uint64_t journal_record_max(const struct journal *j); /* of a body */
 uint64_t journal_durable(const struct journal *j);    /* the highest synced seq */

@@ -187,6 +187,7 @@ test('the tabs show text, headers, raw, attachments, session and structure', asy
 test('faults of framing are shown as warnings', async () => {
     const id = await sandbox.send(`From: a@example.com\r\nSubject: Faulty\r\n\r\nlone LF here\nand a long line\r\n${'x'.repeat(1200)}\r\n`);
     await open(`/view/${id}#session`);
+    await page.locator('[role=tab] .badge.warn').waitFor();
     await page.locator('.faults', { hasText: 'lone LF' }).waitFor();
     await page.locator('.faults', { hasText: '998' }).waitFor();
 });

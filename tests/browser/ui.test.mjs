@@ -27,7 +27,7 @@ after(() => folder && rm(folder, { recursive: true }));
 test('sizes and durations', () => {
     for (const [bytes, text] of [[0, '0 B'], [999, '999 B'], [1000, '1.0 KB'], [1536, '1.5 KB'], [52428800, '50 MB'], [1 << 30, '1.0 GB']])
         assert.equal(format.size(bytes), text);
-    for (const [us, text] of [[0, '0 ms'], [120, '120 µs'], [1500, '1.5 ms'], [31_000, '31 ms'], [2_500_000, '2.50 s']])
+    for (const [us, text] of [[0, '0 ms'], [120, '120 µs'], [1500, '1.5 ms'], [9000, '9 ms'], [31_000, '31 ms'], [2_500_000, '2.50 s']])
         assert.equal(format.duration(us), text);
 });
 

@@ -46,11 +46,11 @@ export function names(list: Address[]): string {
     return list.length > 2 ? `${shown} +${list.length - 2}` : shown;
 }
 
-/** Microseconds as people measure them. */
+/** Microseconds as people measure them; what came in whole milliseconds gets no digits behind them. */
 export function duration(us: number): string {
     if (us === 0) return '0 ms';
     if (us < 1000) return `${Math.round(us)} µs`;
-    if (us < 1_000_000) return `${(us / 1000).toFixed(us < 10_000 ? 1 : 0)} ms`;
+    if (us < 1_000_000) return `${Number((us / 1000).toFixed(us < 10_000 ? 1 : 0))} ms`;
     return `${(us / 1_000_000).toFixed(us < 10_000_000 ? 2 : 1)} s`;
 }
 

@@ -2,6 +2,7 @@
 import { Fragment, type FunctionComponent } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import * as api from './api';
+import * as detail from './detail';
 import * as format from './format';
 import { Icon } from './icons';
 import { mailbox, mark, opened } from './mailbox';
@@ -116,11 +117,12 @@ function Loaded({ message, tab }: { message: api.Message; tab: string }) {
     const tabs = tabsOf(message);
     const chosen = tabs.find((t) => t.key === tab) ?? tabs[0]!;
     const View = chosen.view;
+    const { value: envelope } = useLoaded(message.ID, (signal) => api.envelope(message.ID, signal));
     shownTabs = tabs;
     return (
         <>
             <Head message={message} />
-            <TabList message={message} tabs={tabs} chosen={chosen} />
+            <TabList message={message} tabs={tabs} chosen={chosen} faults={envelope ? detail.faults(envelope).length : 0} />
             <div class={`panel panel-${chosen.key}`} role="tabpanel" id="panel" aria-labelledby={`tab-${chosen.key}`} tabIndex={0} key={message.ID + chosen.key}>
                 <View message={message} />
             </div>
@@ -128,7 +130,15 @@ function Loaded({ message, tab }: { message: api.Message; tab: string }) {
     );
 }
 
-function TabList({ message, tabs, chosen }: { message: api.Message; tabs: Tab[]; chosen: Tab }) {
+interface TabListProps {
+    message: api.Message;
+    tabs: Tab[];
+    chosen: Tab;
+    /** What the client did wrong: told on the tab that has it, or nobody would look there. */
+    faults: number;
+}
+
+function TabList({ message, tabs, chosen, faults }: TabListProps) {
     const list = useRef<HTMLDivElement>(null);
     useEffect(() => {
         list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
@@ -159,6 +169,12 @@ function TabList({ message, tabs, chosen }: { message: api.Message; tabs: Tab[];
                     >
                         {t.label}
                         {badge > 0 && <span class="badge">{badge}</span>}
+                        {t.key === 'session' && faults > 0 && (
+                            <span class="badge warn" title={format.plural(faults, 'fault of the client', 'faults of the client')}>
+                                <Icon name="warning" />
+                                <span class="visually-hidden">{format.plural(faults, 'fault')}</span>
+                            </span>
+                        )}
                     </button>
                 );
             })}

@@ -19,19 +19,19 @@ const bracket = (host: string): string => (host.includes(':') ? `[${host}]` : ho
 type Example = (host: string, port: string) => string;
 
 const EXAMPLES: Record<string, Example> = {
+    curl: (host, port) =>
+        `printf '%s\\r\\n' 'From: app@example.com' 'Subject: Hello' '' 'It works.' |\n  curl -sS smtp://${bracket(host)}:${port} --upload-file - \\\n    --mail-from app@example.com --mail-rcpt you@example.com`,
     Penfold: (host, port) =>
         `penfold send --server ${bracket(host)}:${port} \\\n  --from app@example.com --to you@example.com \\\n  --subject 'Hello' --body 'It works.'`,
-    swaks: (host, port) =>
-        `swaks --server ${host} --port ${port} \\\n  --from app@example.com --to you@example.com \\\n  --header 'Subject: Hello' --body 'It works.'`,
     Python: (host, port) =>
-        `import smtplib\n\nwith smtplib.SMTP("${host}", ${port}) as s:\n    s.sendmail("app@example.com", "you@example.com",\n               "Subject: Hello\\n\\nIt works.")`,
+        `import smtplib\n\nwith smtplib.SMTP("${host}", ${port}) as s:\n    s.sendmail("app@example.com", "you@example.com",\n               "From: app@example.com\\nSubject: Hello\\n\\nIt works.")`,
     Node: (host, port) =>
         `import nodemailer from "nodemailer";\n\nconst mail = nodemailer.createTransport({ host: "${host}", port: ${port} });\nawait mail.sendMail({ from: "app@example.com", to: "you@example.com",\n                      subject: "Hello", text: "It works." });`,
     '.env': (host, port) => `MAIL_MAILER=smtp\nMAIL_HOST=${host}\nMAIL_PORT=${port}\nMAIL_ENCRYPTION=null`,
 };
 
 export function Welcome({ empty }: { empty: boolean }) {
-    const [kind, setKind] = useState('Penfold');
+    const [kind, setKind] = useState('curl') /* which is on every machine */;
     const { value } = useLoaded('listeners', () => api.listeners());
     const listeners = value?.length ? value : STANDARD;
     const first = listeners.find((l) => l.TLS !== 'implicit' && l.Address.includes(':')) ?? listeners[0]!;
