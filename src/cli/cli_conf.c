@@ -179,7 +179,7 @@ static void check_user(struct check *k) {
     struct conf_place place = k->c->places[CONF_KEY_user];
     bool needed = place.where || k->c->mode == CONF_MODE_SERVER;
     if (needed && geteuid() == 0 && !getpwnam(k->c->user.p))
-        COMPLAIN(k, place, "user: there is no user \"%s\" on this system", k->c->user.p);
+        COMPLAIN(k, place, "user: there is no user \"%s\" on this system: create it, or set `user`", k->c->user.p);
 }
 
 static bool may(const struct stat *st, const struct passwd *pw, mode_t bits) {

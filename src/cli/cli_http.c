@@ -55,7 +55,10 @@ static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail
         return cli_error(page, EX_IOERR, "the output could not be written");
     switch (code) {
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return cli_usage_error(page, "\"%s\" is not an http or https address", url);
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        if (str_istarts(str_of(url), S("http://")) || str_istarts(str_of(url), S("https://")))
+            return cli_error(page, EX_UNAVAILABLE, "what answers at %s does not speak HTTP", url);
+        return cli_usage_error(page, "\"%s\" is not an http or https address", url);
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
         return cli_error(page, EX_UNAVAILABLE,

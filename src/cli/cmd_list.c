@@ -40,13 +40,19 @@ static void put_people(struct buf *out, json_t *people) {
         buf_printf(out, " +%zu", json_array_size(people) - 1);
 }
 
+/* Blind recipients are all there is when the header names none. */
+static void put_recipients(struct buf *out, json_t *m) {
+    static const char *const fields[] = {"To", "Cc", "Bcc"};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0] && out->n == 0; i++)
+        if (json_array_size(json_object_get(m, fields[i])) > 0)
+            put_people(out, json_object_get(m, fields[i]));
+}
+
 /* Without a terminal: columns are separated by one tab and whole, for other programs. */
-static void put_cell(struct buf *out, str text, unsigned width, bool last) {
+static void put_cell(struct buf *out, str text, unsigned width) {
     unsigned used = cli_cell(text, width, out);
     if (!width)
-        buf_add(out, last ? S("\n") : S("\t"));
-    else if (last)
-        buf_add(out, S("\n"));
+        buf_char(out, '\t');
     else
         buf_fill(out, ' ', width - used + GAP);
 }
@@ -58,18 +64,17 @@ static void put_row(struct buf *out, json_t *m, unsigned columns) {
     str created = text_of(m, "Created");
     bool unread = columns && !json_is_true(json_object_get(m, "Read"));
     put_people(&from, json_object_get(m, "From"));
-    put_people(&to, json_object_get(m, "To"));
+    put_recipients(&to, m);
     buf_printf(&when, "%.10s %.5s", created.n >= 16 ? created.p : "----------",
                created.n >= 16 ? created.p + 11 : "--:--");
     if (unread)
         buf_add(out, S("\033[1m"));
-    put_cell(out, text_of(m, "ID"), columns ? ID_COLUMNS : 0, false);
-    put_cell(out, buf_str(&when), columns ? TIME_COLUMNS : 0, false);
-    put_cell(out, buf_str(&from), person, false);
-    put_cell(out, buf_str(&to), person, false);
-    put_cell(out, text_of(m, "Subject"), columns ? rest - 2 * person : 0, true);
-    if (unread)
-        buf_add(out, S("\033[0m"));
+    put_cell(out, text_of(m, "ID"), columns ? ID_COLUMNS : 0);
+    put_cell(out, buf_str(&when), columns ? TIME_COLUMNS : 0);
+    put_cell(out, buf_str(&from), person);
+    put_cell(out, buf_str(&to), person);
+    cli_cell(text_of(m, "Subject"), columns ? rest - 2 * person : 0, out);
+    buf_add(out, unread ? S("\033[0m\n") : S("\n"));
     buf_free(&from);
     buf_free(&to);
     buf_free(&when);

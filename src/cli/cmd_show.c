@@ -65,7 +65,7 @@ static str text_of(json_t *object, const char *name) {
 static void put_line(struct buf *out, const char *label, str text) {
     if (text.n == 0)
         return;
-    buf_printf(out, "%-15s", label);
+    buf_printf(out, "%-16s", label);
     cli_cell(text, 0, out);
     buf_char(out, '\n');
 }
@@ -106,7 +106,35 @@ static void put_attachments(struct buf *out, json_t *list) {
     }
 }
 
-static int print_message(json_t *m) {
+/* What its sender's framing did wrong (RFC 5321 2.3.8, 4.5.3.1.6), from the envelope. */
+static void put_faults(struct buf *out, json_t *envelope) {
+    static const struct {
+        const char *name, *words;
+    } faults[] = {{"BareCR", "lone CR"}, {"BareLF", "lone LF"}, {"NUL", "NUL"}, {"LongLines", "lines over 998 bytes"}};
+    struct buf line = BUF(256);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        long long n = (long long)json_integer_value(json_object_get(envelope, faults[i].name));
+        if (n)
+            buf_printf(&line, "%s%lld %s", line.n ? ", " : "", n, faults[i].words);
+    }
+    put_line(out, "Framing faults:", buf_str(&line));
+    buf_free(&line);
+}
+
+static void put_faults_of(const struct show *s, struct buf *out, str id) {
+    char path[128];
+    struct buf answer = BUF(CLI_HTTP_ANSWER_MAX);
+    json_error_t error;
+    snprintf(path, sizeof path, "/api/v1/message/%.*s/envelope", STR_ARG(id));
+    if (cli_http_get(s->args, path, s->missing, &answer) == EX_OK) {
+        json_t *envelope = json_loadb(answer.p, answer.n, JSON_ALLOW_NUL, &error);
+        put_faults(out, envelope);
+        json_decref(envelope);
+    }
+    buf_free(&answer);
+}
+
+static int print_message(const struct show *s, json_t *m) {
     struct buf out = BUF(CLI_HTTP_ANSWER_MAX);
     put_line(&out, "ID:", text_of(m, "ID"));
     put_people(&out, "From:", json_object_get(m, "From"));
@@ -118,6 +146,8 @@ static int print_message(json_t *m) {
     put_line(&out, "Subject:", text_of(m, "Subject"));
     put_attachments(&out, json_object_get(m, "Inline"));
     put_attachments(&out, json_object_get(m, "Attachments"));
+    if (id_valid(text_of(m, "ID")))
+        put_faults_of(s, &out, text_of(m, "ID"));
     buf_char(&out, '\n');
     buf_add(&out, text_of(m, "Text"));
     if (out.n && out.p[out.n - 1] != '\n')
@@ -140,7 +170,8 @@ static void put_session(struct buf *out, json_t *s) {
     buf_add(out, text_of(s, "Transcript"));
 }
 
-static int print_session(json_t *root) {
+static int print_session(const struct show *s, json_t *root) {
+    (void)s;
     struct buf out = BUF(CLI_HTTP_ANSWER_MAX);
     put_session(&out, root);
     int status = print(buf_str(&out));
@@ -148,7 +179,8 @@ static int print_session(json_t *root) {
     return status;
 }
 
-static int print_headers(json_t *root) {
+static int print_headers(const struct show *s, json_t *root) {
+    (void)s;
     struct buf out = BUF(CLI_HTTP_ANSWER_MAX);
     const char *name;
     json_t *values, *value;
@@ -163,13 +195,13 @@ static int print_headers(json_t *root) {
     return status;
 }
 
-static int with_json(const struct show *s, const char *path, int (*use)(json_t *root)) {
+static int with_json(const struct show *s, const char *path, int (*use)(const struct show *s, json_t *root)) {
     struct buf answer = BUF(CLI_HTTP_ANSWER_MAX);
     json_error_t error;
     int status = cli_http_get(s->args, path, s->missing, &answer);
     if (status == EX_OK) {
         json_t *root = json_loadb(answer.p, answer.n, JSON_ALLOW_NUL, &error);
-        status = json_is_object(root) ? use(root)
+        status = json_is_object(root) ? use(s, root)
                                       : cli_error(s->args->page, EX_UNAVAILABLE, "%s does not answer as a Penfold does",
                                                   cli_text(s->args, "url"));
         json_decref(root);
@@ -181,7 +213,7 @@ static int with_json(const struct show *s, const char *path, int (*use)(json_t *
 /* One row per view: the flag, the address around the id, and who prints it (NULL: as it comes). */
 static const struct view {
     const char *flag, *before, *after;
-    int (*use)(json_t *root);
+    int (*use)(const struct show *s, json_t *root);
 } views[] = {
     {"raw", "/api/v1/message/", "/raw", NULL},
     {"session", "/api/v1/message/", "/session", print_session},

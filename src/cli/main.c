@@ -24,7 +24,7 @@ static int print(struct buf *out, FILE *to) {
 
 static void overview(struct buf *out) {
     buf_add(out, S("Usage: penfold COMMAND [ARGUMENT]...\n"
-                   "One SMTP system: catches, relays and delivers mail.\n\nCommands:\n"));
+                   "One SMTP system: takes mail, keeps it safe and shows it.\n\nCommands:\n"));
     for (size_t i = 0; i < COMMANDS; i++)
         buf_printf(out, "  %-10s %s\n", commands[i].page->name, commands[i].page->sentence);
     buf_add(out, S("\npenfold COMMAND --help tells more of one, penfold --version says which this is.\n"));

@@ -15,7 +15,10 @@ static int negative(int result) {
 
 static int sys_open(struct disk *d, const char *path, int flags) {
     (void)d;
-    return negative(open(path, flags | O_CLOEXEC, 0600));
+    int fd = open(path, flags | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EINVAL && (flags & O_DIRECT)) /* a file system that cannot: the page cache will do */
+        fd = open(path, (flags & ~(O_DIRECT | O_EXCL)) | O_CLOEXEC, 0600);
+    return negative(fd);
 }
 
 static int sys_close(struct disk *d, int fd) {
@@ -23,9 +26,17 @@ static int sys_close(struct disk *d, int fd) {
     return negative(close(fd));
 }
 
+/* A device with blocks larger than ours: the file is written through the page cache from now on. */
+static bool not_direct(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_DIRECT) && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
 static ssize_t sys_pwritev(struct disk *d, int fd, const struct iovec *parts, int count, uint64_t at) {
     (void)d;
     ssize_t n = pwritev(fd, parts, count, (off_t)at);
+    if (n < 0 && errno == EINVAL && not_direct(fd))
+        n = pwritev(fd, parts, count, (off_t)at);
     return n < 0 ? -errno : n;
 }
 

@@ -6,11 +6,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "sys/clock.h"
+
 enum {
     BATCH = 1000, /* ops of one transaction */
     SWEEP = 250,  /* rows the broom takes with one transaction */
     RETIRE_LOOK = 20000,
     PRUNE_EVERY = 200, /* sessions put between two looks at the old ones */
+    PACE_MS = 20,      /* between two transactions: under load each is larger, and they share the pages they write */
 };
 
 struct follower {
@@ -27,6 +30,7 @@ struct follower {
     struct outbox *outbox;
     void (*on_note)(struct task *t, void *context);
     bool sweeping;
+    uint64_t began_ms; /* the last transaction */
     uint64_t retiring; /* asked for, not yet come back as GONE_BELOW */
     uint64_t prune_cursor, sessions_put;
     struct buf doomed; /* u64 names of big files whose rows this transaction deletes */
@@ -37,7 +41,7 @@ struct op *op_new(enum op_kind kind, size_t room) {
     if (!o)
         return NULL;
     o->kind = kind;
-    o->bytes.limit = 64 * 1024 * 1024;
+    o->bytes.limit = o->changed_ids.limit = 64 * 1024 * 1024;
     list_init(&o->node);
     return o;
 }
@@ -52,6 +56,7 @@ str op_text(struct op *o, size_t *used, str s) {
 
 void op_free(struct op *o) {
     buf_free(&o->bytes);
+    buf_free(&o->changed_ids);
     free(o);
 }
 
@@ -94,6 +99,7 @@ struct applying {
     struct db *db;
     struct note *note;
     struct buf *doomed; /* NULL: big files stay (recovery looks for strays anyway) */
+    struct map *gone;   /* of follower_replay() */
 };
 
 static void on_freed(void *arg, const struct db_freed *f) {
@@ -109,8 +115,10 @@ static void on_freed(void *arg, const struct db_freed *f) {
 
 static enum err apply_accepted(struct applying *a, struct op *o, struct why *w) {
     enum err e = db_accept(a->db, &o->message, w);
-    if (e == ERR_EXISTS)
-        return OK; /* an id given twice: the first one keeps it, this copy is not alive */
+    if (e == ERR_EXISTS) { /* the first one keeps it, this one is not alive: whoever gave the ids must know */
+        a->note->duplicates++;
+        return OK;
+    }
     if (!e)
         change(a->note, o->message.place.epoch, (int64_t)o->message.place.length, 1);
     return e;
@@ -119,14 +127,20 @@ static enum err apply_accepted(struct applying *a, struct op *o, struct why *w) 
 static enum err apply_gone(struct applying *a, struct op *o, struct why *w) {
     uint64_t num = 0;
     enum err e = OK;
-    for (str s = buf_str(&o->bytes); !e && take_u64(&s, &num);)
+    for (str s = buf_str(&o->bytes); !e && take_u64(&s, &num);) {
         e = db_gone(a->db, num, on_freed, a, w);
+        if (!e && a->gone && !map_put(a->gone, num, a))
+            e = why(w, ERR_NOMEM, "no memory to rebuild the database");
+    }
     return e;
 }
 
 static enum err apply_moved(struct applying *a, struct op *o, struct why *w) {
     struct journal_place was;
     enum err e = db_moved(a->db, o->message.num, &o->message.place, &was, w);
+    bool lost = !was.length && a->gone && o->message.num > db_state(a->db)->gone_below;
+    if (!e && lost && !map_get(a->gone, o->message.num))
+        return apply_accepted(a, o, w);
     if (!e && was.length) {
         change(a->note, was.epoch, -(int64_t)was.length, -1);
         change(a->note, o->message.place.epoch, (int64_t)o->message.place.length, 1);
@@ -134,24 +148,24 @@ static enum err apply_moved(struct applying *a, struct op *o, struct why *w) {
     return e;
 }
 
-static enum err mark_one(struct applying *a, struct op *o, str id, struct buf *changed, struct why *w) {
+static enum err mark_one(struct applying *a, struct op *o, str id, struct why *w) {
     bool did = false;
     enum err e = db_seen(a->db, id, o->seen, &did, w);
     if (!e && did) {
         o->changed++;
-        buf_add(changed, id);
+        buf_add(&o->changed_ids, id);
     }
     return e;
 }
 
 /* All: in pieces, as this walks the table it changes. */
-static enum err mark_all(struct applying *a, struct op *o, struct buf *changed, struct why *w) {
+static enum err mark_all(struct applying *a, struct op *o, struct why *w) {
     struct buf ids = BUF(1000 * ID_SIZE);
     uint64_t at = 0;
     enum err e;
     while (!(e = db_unlike(a->db, o->seen, &at, &ids, w)) && ids.n) {
         for (str s = buf_str(&ids); !e && s.n; s = str_tail(s, ID_SIZE))
-            e = mark_one(a, o, str_head(s, ID_SIZE), changed, w);
+            e = mark_one(a, o, str_head(s, ID_SIZE), w);
         buf_reset(&ids);
         if (e)
             break;
@@ -161,21 +175,14 @@ static enum err mark_all(struct applying *a, struct op *o, struct buf *changed, 
 }
 
 static enum err apply_mark(struct applying *a, struct op *o, struct why *w) {
-    struct buf changed = BUF(o->bytes.limit);
     enum err e = OK;
     o->changed = 0;
+    buf_reset(&o->changed_ids);
     if (o->all)
-        e = mark_all(a, o, &changed, w);
-    for (str s = buf_str(&o->bytes); !o->all && !e && s.n >= ID_SIZE; s = str_tail(s, ID_SIZE))
-        e = mark_one(a, o, str_head(s, ID_SIZE), &changed, w);
-    if (e) {
-        buf_free(&changed);
-        return e;
-    }
-    buf_free(&o->bytes);
-    o->bytes = changed;
-    o->all = false; /* tried again, it would be these */
-    return OK;
+        return mark_all(a, o, w);
+    for (str s = buf_str(&o->bytes); !e && s.n >= ID_SIZE; s = str_tail(s, ID_SIZE))
+        e = mark_one(a, o, str_head(s, ID_SIZE), w);
+    return e;
 }
 
 static enum err apply(struct applying *a, struct op *o, struct why *w) {
@@ -200,8 +207,8 @@ static enum err apply(struct applying *a, struct op *o, struct why *w) {
     return e;
 }
 
-enum err follower_replay(struct db *db, struct op *o, struct note *n, struct why *w) {
-    struct applying a = {db, n, NULL};
+enum err follower_replay(struct db *db, struct op *o, struct note *n, struct map *gone, struct why *w) {
+    struct applying a = {db, n, NULL, gone};
     return apply(&a, o, w);
 }
 
@@ -242,11 +249,20 @@ static enum err housekeeping(struct follower *f, const struct follower_limits *l
     return e ? e : retire(f, l, a->note, w);
 }
 
+static bool has_mark(struct list *ops) {
+    LIST_EACH(ops, node)
+    if (LIST_ENTRY(node, struct op, node)->kind == OP_MARK)
+        return true;
+    return false;
+}
+
 static enum err transact(struct follower *f, struct list *ops, const struct follower_limits *l, struct note *n,
                          struct why *w) {
-    struct applying a = {f->db, n, &f->doomed};
+    struct applying a = {f->db, n, &f->doomed, NULL};
     buf_reset(&f->doomed);
-    enum err e = db_begin(f->db, w);
+    if (list_empty(ops) && !f->sweeping) /* woken by the clock: nothing to write */
+        return retire(f, l, n, w);
+    enum err e = db_begin(f->db, has_mark(ops), w);
     LIST_EACH(ops, node) {
         if (e)
             break;
@@ -304,11 +320,23 @@ static void report(struct follower *f, struct note *n) {
 
 /* ---- the thread ---- */
 
-static void wait_a_second(struct follower *f) {
+static void wait_ms(struct follower *f, uint64_t ms) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
+    uint64_t ns = (uint64_t)until.tv_nsec + ms % 1000 * 1000000;
+    until.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
     pthread_cond_timedwait(&f->wake, &f->lock, &until);
+}
+
+/* A message that comes alone is applied at once; in a stream of them the next transaction waits for company. */
+static void pace(struct follower *f) {
+    uint64_t now = clock_mono_ms(), since = now - f->began_ms;
+    if (since < PACE_MS && !f->stop) {
+        wait_ms(f, PACE_MS - since);
+        now = clock_mono_ms();
+    }
+    f->began_ms = now;
 }
 
 /* Up to a batch of what waits; waits for it, unless there is something to do without. */
@@ -317,7 +345,9 @@ static bool take_ops(struct follower *f, struct list *ops, struct follower_limit
     while (list_empty(&f->ops) && !f->stop && !f->sweeping && !f->limits.retain_age_ms)
         pthread_cond_wait(&f->wake, &f->lock);
     if (list_empty(&f->ops) && !f->stop && !f->sweeping)
-        wait_a_second(f); /* the clock alone may make a message too old */
+        wait_ms(f, 1000); /* the clock alone may make a message too old */
+    if (!list_empty(&f->ops))
+        pace(f);
     for (int i = 0; i < BATCH && !list_empty(&f->ops); i++) {
         struct list *n = list_first(&f->ops);
         list_remove(n);
@@ -333,10 +363,19 @@ static bool take_ops(struct follower *f, struct list *ops, struct follower_limit
 static bool may_try_again(struct follower *f) {
     pthread_mutex_lock(&f->lock);
     if (!f->stop)
-        wait_a_second(f);
+        wait_ms(f, 1000);
     bool again = !f->stop;
     pthread_mutex_unlock(&f->lock);
     return again;
+}
+
+static void give_back(struct follower *f, struct list *ops) {
+    pthread_mutex_lock(&f->lock);
+    LIST_EACH_SAFE(ops, node) {
+        list_remove(node);
+        list_add_tail(&f->ops, node);
+    }
+    pthread_mutex_unlock(&f->lock);
 }
 
 static void *follow(void *arg) {
@@ -346,22 +385,23 @@ static void *follow(void *arg) {
     list_init(&ops);
     while (take_ops(f, &ops, &limits)) {
         struct note *n = note_new();
-        while (!n && may_try_again(f))
-            n = note_new();
-        if (!n)
-            return NULL;
+        assert(n);
         struct why w = {0};
         enum err e;
         while ((e = transact(f, &ops, &limits, n, &w))) {
-            n->change_count = 0;
+            n->change_count = n->duplicates = 0;
             n->big_bytes = n->retire = 0;
             f->retiring = 0;
             n->trouble = e;
             n->why = w;
             n->state = *db_state(f->db);
             report(f, n);
-            if (!may_try_again(f) || !(n = note_new()))
+            if (!may_try_again(f)) {
+                give_back(f, &ops);
                 return NULL;
+            }
+            n = note_new();
+            assert(n); /* better to end and to recover than to stand still */
         }
         finish(f, &ops, n);
         report(f, n);

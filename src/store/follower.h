@@ -1,10 +1,12 @@
 /* follower.h - the thread that brings the database up to the journal.  It takes what waits, in order, one transaction
  * for all of it, and reports each transaction with a note.  While it lags nobody waits for it but readers. A refused
- * transaction is tried again each second: nothing is lost, the journal has it. */
+ * transaction is tried again each second: nothing is lost, the journal has it.  A transaction with a mark in it is
+ * synced before it is reported: marks live in the database alone. */
 #ifndef STORE_FOLLOWER_H
 #define STORE_FOLLOWER_H
 
 #include "base/code.h"
+#include "base/map.h"
 #include "store/sqlite.h"
 #include "store/thread.h"
 
@@ -24,14 +26,15 @@ struct op {
     struct list node;
     enum op_kind kind;
     struct journal_position after; /* where the journal is applied up to with this; seq 0: not of the journal */
-    struct db_message message;     /* ACCEPTED, MOVED (num, place), SUMMARY (id, attachments, summary) */
+    struct db_message message; /* ACCEPTED, MOVED (num, place; all in recovery), SUMMARY (id, attachments, summary) */
     struct db_session session;
-    uint64_t num;     /* GONE_BELOW */
-    struct buf bytes; /* GONE: u64 numbers; MARK: ids, and as its result those that changed */
-    bool seen, all;   /* MARK; CHECKPOINT: all = truncate */
-    uint64_t changed; /* MARK */
-    void *owner;      /* MARK: whose answer */
-    char text[];      /* what the strs point into */
+    uint64_t num;           /* GONE_BELOW */
+    struct buf bytes;       /* GONE: u64 numbers; MARK: ids */
+    bool seen, all;         /* MARK; CHECKPOINT: all = truncate */
+    struct buf changed_ids; /* MARK: its result */
+    uint64_t changed;       /* MARK: how many these are */
+    void *owner;            /* MARK: whose answer */
+    char text[];            /* what the strs point into */
 };
 
 /* An op with room for texts; op_text() copies one in.  NULL: no memory. */
@@ -50,6 +53,7 @@ struct note {
     struct live_change *changes;
     size_t change_count, change_room;
     size_t ops;            /* how many were applied */
+    size_t duplicates;     /* of them, messages whose id another one has */
     struct list marks;     /* ops that are done */
     uint64_t checkpointed; /* everything up to this seq is on stable storage in the database; 0: no news */
     bool checkpoint_tried;
@@ -66,8 +70,10 @@ struct follower_limits {
 
 struct follower;
 
-/* For recovery: applies in the caller's thread, in transactions of its own. */
-enum err follower_replay(struct db *db, struct op *o, struct note *n, struct why *w) MUST_CHECK;
+/* For recovery: applies in the caller's thread, in transactions of its own.  gone: NULL, or, where the database is made
+ * again from nothing, the messages whose deletion was met so far: then a copy made by compaction stands for a message
+ * whose first record is recycled. */
+enum err follower_replay(struct db *db, struct op *o, struct note *n, struct map *gone, struct why *w) MUST_CHECK;
 
 /* db: open for writing, the follower's until follower_stop().  big_dir: whose files it removes with their rows. */
 enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,

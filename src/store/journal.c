@@ -13,6 +13,8 @@ enum {
     CRC_FROM = 8, /* the crc covers all behind itself */
     FREE_MAX = 2, /* free segments that are kept */
     WINDOW = 1024 * 1024,
+    BLOCK = 4096, /* what a direct write is aligned to and a multiple of */
+    STAGE = 1024 * 1024,
     GROUP_PARTS = 8192,
 };
 #define RECORD_READ_MAX (4ull << 30)
@@ -47,6 +49,10 @@ struct journal {
     char (*headers)[JOURNAL_HEADER];
     size_t header_count, header_room;
     char start_body[24];
+
+    char *stage;      /* STAGE bytes, aligned: what is written goes through here */
+    size_t staged;    /* bytes in it that are not yet written */
+    char tail[BLOCK]; /* the synced bytes of the block that good.end lies in */
 };
 
 /* ---- the format ---- */
@@ -362,11 +368,13 @@ static enum err find_chain(struct scan *s, uint64_t ahead[], size_t *ahead_count
         if (have_successor && before.epoch == g->epoch) {
             g->end = before.end;
             g->last_seq = before.seq;
-        }
+        } else
+            s->found->gaps += have_successor;
         have_successor = true;
         before = mine;
         above = mine.epoch;
     }
+    s->found->gaps += before.epoch != 0;
     return OK;
 }
 
@@ -499,6 +507,20 @@ static enum err recover(struct scan *s, uint64_t ahead[], size_t *ahead_count, s
 
 /* ---- opening ---- */
 
+/* The block that writing goes on in, for direct writes are of whole blocks. */
+static enum err read_tail(struct journal *j, struct why *w) {
+    char path[JOURNAL_PATH];
+    size_t got = 0, n = j->good.end % BLOCK;
+    int fd = -1;
+    journal_path(path, j->dir, j->good.epoch);
+    enum err e = disk_open(j->disk, path, O_RDONLY, &fd, w);
+    if (e)
+        return e;
+    e = disk_read(j->disk, fd, j->tail, n, j->good.end - n, &got, path, w);
+    j->disk->ops->close(j->disk, fd);
+    return e || got == n ? e : why(w, ERR_CORRUPT, "%s has become shorter", path);
+}
+
 static enum err open_last(struct journal *j, uint64_t ghost, struct why *w) {
     struct journal_segment *g = &j->segments[j->count - 1];
     char path[JOURNAL_PATH];
@@ -506,7 +528,8 @@ static enum err open_last(struct journal *j, uint64_t ghost, struct why *w) {
     j->last_seq = g->last_seq > ghost ? g->last_seq : ghost;
     j->good = (struct position){g->epoch, g->end, g->last_seq};
     j->tip = j->good;
-    return disk_open(j->disk, path, O_RDWR, &j->fd, w);
+    enum err e = read_tail(j, w);
+    return e ? e : disk_open(j->disk, path, O_RDWR | O_DIRECT, &j->fd, w);
 }
 
 static enum err begin_here(struct journal *j, struct why *w);
@@ -541,6 +564,11 @@ static struct journal *journal_new(struct disk *d, const char *dir, uint64_t seg
     j->segment_size = segment_size;
     j->random = seed;
     j->fd = j->old_fd = -1;
+    j->stage = aligned_alloc(BLOCK, STAGE);
+    if (!j->stage) {
+        free(j);
+        return NULL;
+    }
     snprintf(j->dir, sizeof(j->dir), "%s", dir);
     return j;
 }
@@ -602,6 +630,7 @@ void journal_close(struct journal *j) {
     free(j->segments);
     free(j->parts);
     free(j->headers);
+    free(j->stage);
     free(j);
 }
 
@@ -697,11 +726,11 @@ static enum err open_next(struct journal *j, uint64_t *epoch, int *fd, struct wh
         *epoch = j->prepared;
         j->prepared = 0;
         journal_path(path, j->dir, *epoch);
-        return disk_open(j->disk, path, O_RDWR, fd, w);
+        return disk_open(j->disk, path, O_RDWR | O_DIRECT, fd, w);
     }
     *epoch = next_epoch(j);
     journal_path(path, j->dir, *epoch);
-    enum err e = disk_open(j->disk, path, O_RDWR | O_CREAT | O_EXCL, fd, w);
+    enum err e = disk_open(j->disk, path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT, fd, w);
     if (e)
         return e;
     e = disk_sync_dir(j->disk, j->dir, w);
@@ -774,6 +803,34 @@ enum err journal_add(struct journal *j, enum journal_type type, const struct iov
     return e ? e : append(j, type, parts, count, place, w);
 }
 
+static enum err stage_write(struct journal *j, uint64_t *at, const char *path, struct why *w) {
+    size_t whole = (j->staged + BLOCK - 1) / BLOCK * BLOCK;
+    memset(j->stage + j->staged, 0, whole - j->staged);
+    struct iovec part = {j->stage, whole};
+    enum err e = disk_write(j->disk, j->fd, &part, 1, *at, path, w);
+    *at += whole;
+    return e;
+}
+
+static enum err stage_add(struct journal *j, const char *p, size_t n, uint64_t *at, const char *path, struct why *w) {
+    while (n) {
+        size_t room = STAGE - j->staged, piece = n < room ? n : room;
+        memcpy(j->stage + j->staged, p, piece);
+        j->staged += piece;
+        p += piece;
+        n -= piece;
+        if (j->staged < STAGE)
+            break;
+        enum err e = stage_write(j, at, path, w);
+        if (e)
+            return e;
+        j->staged = 0;
+    }
+    return OK;
+}
+
+/* Written past the page cache: nobody reads most of it soon, and pages for it cost the kernel more than this copy.  The
+ * block in which the last group ended is written again as it is, with the new bytes behind it. */
 static enum err group_write(struct journal *j, struct why *w) {
     char path[JOURNAL_PATH];
     journal_path(path, j->dir, j->tip.epoch);
@@ -782,7 +839,14 @@ static enum err group_write(struct journal *j, struct why *w) {
         if (!j->parts[i].iov_base)
             j->parts[i].iov_base = j->headers[header++];
     uint64_t from = j->tip.epoch == j->good.epoch ? j->good.end : 0;
-    enum err e = disk_write(j->disk, j->fd, j->parts, (int)j->part_count, from, path, w);
+    j->staged = from % BLOCK;
+    memcpy(j->stage, j->tail, j->staged);
+    uint64_t at = from - j->staged;
+    enum err e = OK;
+    for (size_t i = 0; !e && i < j->part_count; i++)
+        e = stage_add(j, j->parts[i].iov_base, j->parts[i].iov_len, &at, path, w);
+    if (!e && j->staged)
+        e = stage_write(j, &at, path, w);
     return e ? e : disk_sync(j->disk, j->fd, path, w);
 }
 
@@ -801,6 +865,7 @@ static void group_done(struct journal *j) {
         j->disk->ops->close(j->disk, j->old_fd);
     j->old_fd = -1;
     j->good = j->tip;
+    memcpy(j->tail, j->stage + j->staged / BLOCK * BLOCK, j->staged % BLOCK);
     group_forget(j);
 }
 
@@ -892,9 +957,11 @@ bool journal_want(struct journal *j, struct journal_job *job) {
 static enum err fill(struct journal_job *job, const char *path) {
     int fd = -1;
     struct disk *d = job->disk;
-    enum err e = disk_open(d, path, O_RDWR | O_CREAT, &fd, &job->why);
-    char *zeros = e ? NULL : calloc(1, WINDOW);
-    if (!e && !zeros)
+    enum err e = disk_open(d, path, O_RDWR | O_CREAT | O_DIRECT, &fd, &job->why);
+    char *zeros = e ? NULL : aligned_alloc(BLOCK, WINDOW);
+    if (zeros)
+        memset(zeros, 0, WINDOW);
+    else if (!e)
         e = ERR_NOMEM;
     for (uint64_t at = 0; !e && at < job->size; at += WINDOW) {
         struct iovec part = {zeros, job->size - at < WINDOW ? job->size - at : WINDOW};

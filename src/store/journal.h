@@ -61,6 +61,7 @@ struct journal_segment {
 struct journal_recovery {
     uint64_t records, torn_bytes;
     uint64_t last_seq;
+    uint64_t gaps; /* places in the chain where segments were recycled */
 };
 
 struct journal;

@@ -258,6 +258,40 @@ static void each_failing_call(void **state) {
         }
 }
 
+/* A write or sync fails, and so do the attempts to go on elsewhere; then the process dies, or the machine.  What was
+ * refused does not come back, as long as the journal is sure of it; and it is, when the disk took one more call. */
+static void a_refused_group_stays_away(void **state) {
+    (void)state;
+    size_t sure = 0;
+    for (size_t round = 0; round < rounds(1500, 15000); round++) {
+        struct model *m = model_new(300000 + round);
+        static const enum fault_kind kinds[] = {FAULT_EIO, FAULT_ENOSPC, FAULT_SHORT};
+        fault_set(m->f, kinds[round % 3], 1 + fault_random(m->f) % 40, 1 + fault_random(m->f) % 6);
+        for (int i = 0; i < 30 && !journal_broken(m->j); i++)
+            if (write_group(m, false))
+                break;
+        struct why w = {0};
+        if (journal_broken(m->j) && round % 2) {
+            enum err repaired = journal_repair(m->j, &w);
+            assert_true(repaired == OK || journal_broken(m->j));
+        }
+        bool unsure = journal_unsure(m->j);
+        sure += journal_broken(m->j) && !unsure;
+        journal_close(m->j);
+        m->j = NULL;
+        round % 4 < 2 ? fault_power_cut(m->f) : fault_process_death(m->f);
+        enum err e = open_model(m, (struct journal_position){0}, &w);
+        if (e)
+            print_message("round %zu: %s\n", round, w.text);
+        assert_int_equal(e, OK);
+        for (size_t k = 0; k < m->count; k++)
+            m->refused[k] = m->refused[k] && !unsure;
+        assert_kept(m);
+        model_free(m);
+    }
+    assert_true(sure > 100);
+}
+
 static void a_full_disk_resumes(void **state) {
     (void)state;
     struct model *m = model_new(5);
@@ -379,6 +413,7 @@ int main(void) {
         cmocka_unit_test(flipped_bits_are_damage),
         cmocka_unit_test(flipped_front_of_a_segment_is_damage),
         cmocka_unit_test(each_failing_call),
+        cmocka_unit_test(a_refused_group_stays_away),
         cmocka_unit_test(a_full_disk_resumes),
         cmocka_unit_test(living_segments_stay),
         cmocka_unit_test(a_checkpoint_must_have_passed),

@@ -30,6 +30,7 @@ struct db {
     sqlite3 *sqlite;
     sqlite3_stmt *statements[SQL_COUNT];
     struct db_state state, before; /* before: as at BEGIN */
+    bool durable;                  /* synchronous=FULL is on */
 };
 
 static enum err refused(struct db *db, struct why *w) {
@@ -173,6 +174,11 @@ static enum err set_up(struct db *db, const char *path, enum db_mode mode, struc
     return e || version == SCHEMA_VERSION ? e : migrate(db, version, w);
 }
 
+static enum err name_the_file(const char *path, enum err e, struct why *w) {
+    struct why said = *w;
+    return why(w, e, "%s: %s", path, said.text);
+}
+
 enum err db_open(struct db **out, const char *path, enum db_mode mode, struct why *w) {
     struct db *db = calloc(1, sizeof(*db));
     if (!db)
@@ -189,6 +195,8 @@ enum err db_open(struct db **out, const char *path, enum db_mode mode, struct wh
         e = set_up(db, path, mode, w);
     if (!e)
         e = db_reload(db, &db->state, w);
+    if (e == ERR_CORRUPT)
+        e = name_the_file(path, e, w);
     if (e)
         db_close(db);
     else
@@ -235,8 +243,14 @@ enum err db_reload(struct db *db, struct db_state *s, struct why *w) {
 
 /* ---- writing ---- */
 
-enum err db_begin(struct db *db, struct why *w) {
+enum err db_begin(struct db *db, bool durable, struct why *w) {
     db->before = db->state;
+    if (durable != db->durable) { /* not possible within a transaction */
+        enum err e = text_run(db, durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", w);
+        if (e)
+            return e;
+        db->durable = durable;
+    }
     return run(db, SQL_BEGIN, w);
 }
 

@@ -41,7 +41,8 @@ struct db_state *db_state(struct db *db); /* the writer's own copy, stored by db
 enum err db_reload(struct db *db, struct db_state *s, struct why *w) MUST_CHECK; /* as it is now, for readers */
 
 /* ---- writing ---- */
-enum err db_begin(struct db *db, struct why *w) MUST_CHECK;
+/* durable: db_commit() returns when it is on stable storage, for what no journal can bring back. */
+enum err db_begin(struct db *db, bool durable, struct why *w) MUST_CHECK;
 enum err db_commit(struct db *db, struct why *w) MUST_CHECK;
 void db_rollback(struct db *db); /* forgets the transaction and what it did to the state */
 

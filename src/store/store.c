@@ -33,21 +33,18 @@ static uint64_t mono_ms(void) {
 
 /* ---- from records of the journal to ops of the follower ---- */
 
-static struct op *accepted_op(const struct journal_record *r, struct why *w) {
+static struct op *message_op(enum op_kind kind, uint64_t num, str body, const struct journal_record *r, struct why *w) {
     struct record record;
-    if (record_take(r->body, &record) != OK)
+    if (record_take(body, &record) != OK)
         return NULL;
-    struct op *o = op_new(OP_ACCEPTED, record.id.n + record.session.n);
+    struct op *o = op_new(kind, record.id.n + record.session.n);
     if (!o) {
         (void)why(w, ERR_NOMEM, "no memory");
         return NULL;
     }
     size_t used = 0;
-    o->message = (struct db_message){.num = r->place.seq,
-                                     .created_ms = record.created_ms,
-                                     .size = record.size,
-                                     .place = r->place,
-                                     .big = record.big};
+    o->message = (struct db_message){
+        .num = num, .created_ms = record.created_ms, .size = record.size, .place = r->place, .big = record.big};
     o->message.id = op_text(o, &used, record.id);
     o->message.session = op_text(o, &used, record.session);
     return o;
@@ -56,9 +53,10 @@ static struct op *accepted_op(const struct journal_record *r, struct why *w) {
 static struct op *record_op(const struct journal_record *r, struct why *w) {
     struct op *o = NULL;
     str body = r->body;
+    uint64_t num = 0;
     switch (r->type) {
     case JOURNAL_START: o = op_new(OP_PASSED, 0); break;
-    case JOURNAL_ACCEPTED: o = accepted_op(r, w); break;
+    case JOURNAL_ACCEPTED: o = message_op(OP_ACCEPTED, r->place.seq, body, r, w); break;
     case JOURNAL_GONE:
         o = op_new(OP_GONE, 0);
         if (o)
@@ -70,9 +68,8 @@ static struct op *record_op(const struct journal_record *r, struct why *w) {
             o->kind = OP_PASSED;
         break;
     case JOURNAL_MOVED:
-        o = op_new(OP_MOVED, 0);
-        if (o && take_u64(&body, &o->message.num))
-            o->message.place = r->place;
+        if (take_u64(&body, &num))
+            o = message_op(OP_MOVED, num, body, r, w);
         break;
     }
     if (o)
@@ -87,6 +84,8 @@ struct replay {
     struct note note;
     uint64_t open; /* records in the transaction */
     uint64_t records;
+    bool fresh;      /* the database has seen nothing of the journal */
+    struct map gone; /* while it is made again */
 };
 
 static enum err replay_end(struct replay *p, struct why *w) {
@@ -102,9 +101,9 @@ static enum err replay_one(void *arg, const struct journal_record *r, struct why
     if (!o)
         return why(w, ERR_VERSION, "record %llu of the journal is of a kind that this Penfold does not know (type %d)",
                    (unsigned long long)r->place.seq, (int)r->type);
-    enum err e = p->open ? OK : db_begin(p->s->db, w);
+    enum err e = p->open ? OK : db_begin(p->s->db, false, w);
     if (!e)
-        e = follower_replay(p->s->db, o, &p->note, w);
+        e = follower_replay(p->s->db, o, &p->note, p->fresh ? &p->gone : NULL, w);
     op_free(o);
     p->records += r->type != JOURNAL_START;
     return e || ++p->open < REPLAY_BATCH ? e : replay_end(p, w);
@@ -157,9 +156,22 @@ static void stray(void *arg, const char *name) {
     (void)s->disk->ops->unlink(s->disk, path); /* of a message that never was accepted, or is gone */
 }
 
+static void tell_recovery(struct store *s, const struct replay *p, const struct journal_recovery *found) {
+    if (p->records)
+        log_event(EV_STORE_REPLAYED, LOG_NUM("records", p->records), LOG_END);
+    if (found->torn_bytes)
+        log_event(EV_STORE_TORN, LOG_STR("data", str_of(s->data)), LOG_END);
+    if (p->records && p->fresh)
+        log_event(EV_STORE_REBUILT, LOG_STR("data", str_of(s->data)), LOG_END);
+    if (p->records && p->fresh && found->gaps)
+        log_event(EV_STORE_GAPS, LOG_NUM("gaps", found->gaps), LOG_END);
+    if (p->note.duplicates)
+        log_event(EV_STORE_DUPLICATE, LOG_NUM("messages", p->note.duplicates), LOG_END);
+}
+
 static enum err recover(struct store *s, struct why *w) {
     struct journal_recovery found;
-    struct replay p = {.s = s};
+    struct replay p = {.s = s, .fresh = db_state(s->db)->applied.seq == 0, .gone = MAP(s->options.random_seed)};
     list_init(&p.note.marks);
     enum err e = journal_open(&s->journal, s->disk, s->journal_dir, s->options.segment_size, s->options.random_seed,
                               db_state(s->db)->applied, replay_one, &p, &found, w);
@@ -168,12 +180,10 @@ static enum err recover(struct store *s, struct why *w) {
     else if (p.open)
         db_rollback(s->db);
     free(p.note.changes);
+    map_free(&p.gone);
     if (e)
         return e;
-    if (p.records)
-        log_event(EV_STORE_REPLAYED, LOG_NUM("records", p.records), LOG_END);
-    if (found.torn_bytes)
-        log_event(EV_STORE_TORN, LOG_STR("data", str_of(s->data)), LOG_END);
+    tell_recovery(s, &p, &found);
     e = db_segments(s->db, note_segment, s, w);
     int r = e ? 0 : s->disk->ops->names(s->disk, s->big_dir, stray, s);
     return r < 0 ? disk_error(r, w, "read the directory", s->big_dir) : e;
@@ -235,6 +245,8 @@ enum err store_open(struct store **out, const struct store_options *o, const str
         e = make_directories(s, w);
     if (!e)
         e = db_open(&s->db, s->db_path, DB_WRITE, w);
+    if (!e) /* its name too: marks are nowhere else */
+        e = disk_sync_dir(s->disk, s->data, w);
     if (!e)
         e = recover(s, w);
     if (!e) {
@@ -314,12 +326,13 @@ static void segment_made(struct task *t, void *context) {
     (void)t;
     struct store *s = context;
     journal_prepared(s->journal, &s->job);
-    if (s->job.result) /* tried again each second; until then the journal grows files as it writes */
+    s->unprepared = s->job.result != OK; /* tried again each second; until then the journal grows files as it writes */
+    if (s->unprepared && s->state == OK)
         log_event(EV_STORE_IO, LOG_WHY(&s->job.why), LOG_END);
 }
 
 static void want_segment(struct store *s) {
-    if (!journal_want(s->journal, &s->job))
+    if (s->unprepared || !journal_want(s->journal, &s->job))
         return;
     s->job_task = (struct task){.run = segment_make, .done = segment_made};
     worker_push(&s->preparing, &s->job_task);
@@ -473,8 +486,6 @@ static void item_finish(struct store *s, struct item *i, enum err e, const char 
 }
 
 static void group_end(struct store *s, struct list *group) {
-    if (list_empty(group))
-        return;
     struct why w = {0};
     enum err e = journal_commit(s->journal, &w);
     if (e)
@@ -673,7 +684,7 @@ static void tell_seen(struct store *s, const struct op *o) {
         s->ops.changed(s->arg, &f);
         return;
     }
-    for (str ids = buf_str(&o->bytes); ids.n >= ID_SIZE; ids = str_tail(ids, ID_SIZE)) {
+    for (str ids = buf_str(&o->changed_ids); ids.n >= ID_SIZE; ids = str_tail(ids, ID_SIZE)) {
         struct frame f = {.type = FRAME_CHANGED_SEEN, .changed_seen = {str_head(ids, ID_SIZE), o->seen}};
         s->ops.changed(s->arg, &f);
     }
@@ -721,6 +732,8 @@ static void on_note(struct task *t, void *context) {
     s->applied = n->state;
     s->behind -= n->ops;
     s->big_bytes = s->big_bytes > n->big_bytes ? s->big_bytes - n->big_bytes : 0;
+    if (n->duplicates)
+        log_event(EV_STORE_DUPLICATE, LOG_NUM("messages", n->duplicates), LOG_END);
     if (n->checkpoint_tried)
         s->checkpointing = false;
     if (n->checkpointed)
@@ -759,7 +772,7 @@ static void moves_read(struct task *t, void *context);
 static void compact_on(struct store *s) {
     if (!s->compacting || s->moves_waiting)
         return;
-    if (s->compaction.end) {
+    if (s->compaction.end || s->closing) {
         compact_end(s);
         return;
     }
@@ -826,6 +839,7 @@ void store_second(struct store *s) {
     enum err e = journal_repair(s->journal, &w);
     if (e && s->state == OK)
         log_event(EV_STORE_IO, LOG_WHY(&w), LOG_END);
+    s->unprepared = false;
     want_segment(s);
     uint64_t again = s->retire;
     s->retire = 0;
@@ -857,7 +871,7 @@ void store_close(struct store *s) {
     worker_stop(&s->syncing);
     worker_stop(&s->preparing);
     if (s->reading.running) {
-        s->compaction.end = true;
+        s->closing = true;
         outbox_run(&s->outbox);
         store_commit(s);
         worker_stop(&s->reading);

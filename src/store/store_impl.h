@@ -70,7 +70,8 @@ struct store {
     uint64_t behind;                /* ops the follower has not applied yet */
     uint64_t retire, retire_count;  /* a retention that could not be written: again next second */
     uint64_t retired, retired_wait; /* not yet told to the log; seconds since */
-    bool holding, checkpointing, trouble_told;
+    bool holding, checkpointing, trouble_told, closing;
+    bool unprepared; /* the next segment could not be made */
     enum err state, disk_state;
     uint64_t memory, big_bytes, big_counter;
     uint64_t stats_told_ms;

@@ -174,9 +174,10 @@ void store_mail_transcript(struct store_mail *m, str bytes) {
 
 void mail_answer(struct store_mail *m, enum err e, const char *text) {
     struct store *s = m->store;
-    if (e)
+    bool may_return = m->item.place.seq && journal_unsure(s->journal); /* then not without its file: a stray, for now */
+    if (e && !may_return)
         big_drop(m);
-    else if (m->big)
+    else if (!e && m->big)
         s->big_bytes += m->size;
     s->ops.mail_done(s->arg, m->owner, e, text);
     mail_free(m);

@@ -12,7 +12,11 @@
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +27,13 @@
 #include "sys/log.h"
 
 enum { MAILS = 6000 };
+
+/* SQLite's syncs are counted: on a fault disk everything else is memory. */
+static atomic_uint syncs;
+int fdatasync(int fd) {
+    syncs++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 struct mail {
     char id[ID_SIZE + 1];
@@ -269,15 +280,19 @@ static void assert_absent(struct bench *b, const struct mail *m) {
     buf_free(&got);
 }
 
+static char said[8000]; /* by the last check */
+
 static void tell(void *arg, bool fault, const char *line) {
     (void)arg;
+    size_t n = strlen(said);
     if (fault)
-        print_message("check: %s\n", line);
+        snprintf(said + n, sizeof(said) - n, "%s\n", line);
 }
 
 static uint64_t check_faults(struct bench *b) { /* closes and opens again */
     struct store_check_result r;
     struct why w = {0};
+    said[0] = 0;
     store_close(b->s);
     enum err e = store_check(b->dir, b->o.segment_size, tell, NULL, &r, &w);
     if (e)
@@ -347,6 +362,60 @@ static void marks_and_summaries_stay(void **state) {
     assert_int_equal(frame_take(&s, &f), OK);
     assert_int_equal(f.row.attachments, 3);
     assert_true(str_eq(f.row.summary, S("{}")));
+    bench_free(b);
+}
+
+/* They live in the database alone: answered is synced.  Messages are in the journal and cost the database none. */
+static void marks_are_durable(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct fault_disk *f = fault_disk_new(4);
+    struct why w;
+    b->o.disk = fault_disk(f);
+    assert_int_equal(start(b, &w), OK);
+    put(b, 100);
+    list_count(b);
+    unsigned before = syncs;
+    put(b, 100);
+    list_count(b);
+    assert_int_equal(syncs, before);
+    ask(b, &(struct frame){.type = FRAME_MARK, .mark = {4, 1, 0, str_n(b->mails[0].id, ID_SIZE)}});
+    assert_int_equal(last_frame(b).done.count, 1);
+    assert_true(syncs > before);
+    before = syncs;
+    put(b, 100);
+    list_count(b);
+    assert_int_equal(syncs, before);
+    bench_free(b);
+    fault_disk_free(f);
+}
+
+static struct mail *put_as(struct bench *b, const char *id) {
+    struct mail *m;
+    store_mail_abort(begin(b, 3, &m));
+    struct store_mail *s = store_mail_begin(b->s, m, str_of(id), 0);
+    struct envelope v = {.sender = S("a@b")};
+    struct buf e = BUF(1000);
+    envelope_put(&e, &v);
+    store_mail_envelope(s, buf_str(&e));
+    buf_free(&e);
+    store_mail_body(s, S("abc"));
+    store_mail_commit(s);
+    wait_for(b, m);
+    return m;
+}
+
+/* Its giver's fault: the first message keeps the id, and a person is told. */
+static void an_id_is_given_once(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct mail *first = put(b, 100);
+    uint64_t told = log_count(EV_STORE_DUPLICATE);
+    put_as(b, first->id);
+    assert_int_equal(list_count(b), 1);
+    assert_there(b, first);
+    assert_int_equal(log_count(EV_STORE_DUPLICATE), told + 1);
+    assert_int_equal(check_faults(b), 0);
     bench_free(b);
 }
 
@@ -601,6 +670,89 @@ static void no_space_is_said_before(void **state) {
     fault_disk_free(f);
 }
 
+static void remove_database(struct bench *b) {
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char path[400];
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/penfold.db%s", b->dir, ends[i]);
+        (void)remove(path);
+    }
+}
+
+/* Made again from the journal alone, also from the copies that compaction made of what lay in recycled segments. */
+static void a_lost_database_is_made_again(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 400; i++)
+        give(b, i == 20 ? 150000 : 20000);
+    wait_for(b, &b->mails[b->count - 1]);
+    struct buf ids = BUF(10000);
+    for (int i = 0; i < 400; i++)
+        if (i % 20)
+            buf_add(&ids, str_n(b->mails[i].id, ID_SIZE));
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, buf_str(&ids)}});
+    wait_until(b, one_segment);
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, str_n(b->mails[40].id, ID_SIZE)}});
+    uint64_t rebuilt = log_count(EV_STORE_REBUILT), gaps = log_count(EV_STORE_GAPS);
+    restart(b);
+    assert_int_equal(log_count(EV_STORE_REBUILT), rebuilt);
+    struct why w = {0};
+    store_close(b->s);
+    remove_database(b);
+    assert_int_equal(start(b, &w), OK);
+    assert_int_equal(log_count(EV_STORE_REBUILT), rebuilt + 1);
+    assert_int_equal(log_count(EV_STORE_GAPS), gaps + 1);
+    for (int i = 0; i < 400; i += 20)
+        if (i != 40)
+            assert_there(b, &b->mails[i]);
+    assert_absent(b, &b->mails[40]);
+    assert_int_equal(list_count(b), 19);
+    assert_int_equal(check_faults(b), 0);
+    buf_free(&ids);
+    bench_free(b);
+}
+
+/* The database has no room (the journal, in memory here, has): mail is accepted, and with the next second after there
+ * is room everything is shown and answered. */
+static void a_refused_transaction_is_tried_again(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct fault_disk *f = fault_disk_new(4);
+    struct why w;
+    b->o.disk = fault_disk(f);
+    assert_int_equal(start(b, &w), OK);
+    put(b, 100);
+    assert_int_equal(list_count(b), 1);
+    struct rlimit old, none_at_all = {0, 0};
+    getrlimit(RLIMIT_FSIZE, &old);
+    none_at_all.rlim_max = old.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &none_at_all);
+    uint64_t told = log_count(EV_STORE_IO);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(put(b, 100)->e, OK);
+    struct request *r =
+        request_new(&(struct frame){.type = FRAME_MARK, .mark = {4, 1, 0, str_n(b->mails[7].id, ID_SIZE)}}, b);
+    buf_reset(&b->answer);
+    b->done = false;
+    store_request(b->s, r);
+    for (int i = 0; i < 200 && log_count(EV_STORE_IO) == told; i++)
+        turn(b);
+    assert_int_equal(log_count(EV_STORE_IO), told + 1);
+    assert_false(b->done);
+    setrlimit(RLIMIT_FSIZE, &old);
+    for (int i = 0; i < 200 && !b->done; i++)
+        turn(b);
+    assert_true(b->done);
+    assert_int_equal(last_frame(b).done.count, 1);
+    assert_int_equal(last_frame(b).done.unread, 50);
+    assert_int_equal(list_count(b), 51);
+    for (size_t i = 0; i < b->count; i++)
+        assert_there(b, &b->mails[i]);
+    bench_free(b);
+    fault_disk_free(f);
+}
+
 /* Every changing call of small and big mails fails in every way: never OK for what is gone after a power cut, nothing
  * left of a refused one, and service resumes. */
 static void one_bad_day(enum fault_kind kind, uint64_t at, uint64_t times) {
@@ -628,12 +780,7 @@ static void one_bad_day(enum fault_kind kind, uint64_t at, uint64_t times) {
     }
     store_close(b->s);
     fault_power_cut(f);
-    for (int i = 0; i < 3; i++) { /* the database did not reach the disk either: everything comes from the journal */
-        static const char *const ends[] = {"", "-wal", "-shm"};
-        char path[400];
-        snprintf(path, sizeof(path), "%s/penfold.db%s", b->dir, ends[i]);
-        (void)remove(path);
-    }
+    remove_database(b); /* it did not reach the disk either: everything comes from the journal */
     enum err e = start(b, &w);
     if (e)
         print_message("kind %d at %llu: %s\n", kind, (unsigned long long)at, w.text);
@@ -713,6 +860,19 @@ static void flip(const char *path, long offset) {
     fclose(file);
 }
 
+/* A line of the check that begins with this message and ends like this. */
+static void assert_said(const struct mail *m, const char *end) {
+    char start[100];
+    snprintf(start, sizeof(start), "message %s: ", m->id);
+    const char *p = strstr(said, start);
+    for (; p; p = strstr(p + 1, start)) {
+        const char *found = strstr(p, end);
+        if (found && found < strchr(p, '\n') + 1)
+            return;
+    }
+    fail_msg("\"%s…%s\" is missing in: %s", start, end, said);
+}
+
 static void damage_is_found(void **state) {
     (void)state;
     struct bench *b = bench_new();
@@ -728,8 +888,60 @@ static void damage_is_found(void **state) {
     assert_int_equal(fetch(b, big->id, &got), ERR_CORRUPT);
     buf_free(&got);
     assert_there(b, fine);
-    assert_true(check_faults(b) >= 2);
+    assert_int_equal(check_faults(b), 3);
+    assert_non_null(strstr(said, "is damaged at offset 64: record 2 had been acknowledged and cannot be read\n"));
+    assert_said(small_one, ".log: the record at offset 64 fails its check\n");
+    assert_said(big, "/big/0000000000000001 fails its check at offset 0\n");
+    assert_null(strstr(said, "store check")); /* whoever reads this is running it */
     assert_there(b, fine);
+    bench_free(b);
+}
+
+static void sql(struct bench *b, const char *text) {
+    char path[400];
+    snprintf(path, sizeof(path), "%s/penfold.db", b->dir);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void wrong_references_are_found(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct mail *big = put(b, 300000), *shorter = put(b, 300000), *other = put(b, 1000), *nowhere = put(b, 1000);
+    put(b, 1000);
+    list_count(b);
+    char path[400], text[400];
+    snprintf(path, sizeof(path), "%s/big/0000000000000001", b->dir);
+    assert_int_equal(remove(path), 0);
+    snprintf(path, sizeof(path), "%s/big/0000000000000002", b->dir);
+    assert_int_equal(truncate(path, 299999), 0);
+    sql(b, "UPDATE state SET unread=7");
+    snprintf(text, sizeof(text), "UPDATE message SET size=999 WHERE id='%s'", other->id);
+    sql(b, text);
+    snprintf(text, sizeof(text), "UPDATE message SET segment=4711 WHERE id='%s'", nowhere->id);
+    sql(b, text);
+    store_close(b->s);
+    b->s = NULL;
+    sql(b, "UPDATE state SET unread=7");
+    assert_int_equal(check_faults(b), 7);
+    assert_said(big, "/big/0000000000000001: No such file or directory\n");
+    assert_said(shorter, "/big/0000000000000002 is not 300000 bytes long\n");
+    assert_said(other, " is another one\n");
+    assert_said(nowhere, ": its journal segment ");
+    assert_non_null(strstr(said, "the counter of unread messages says 7, there are 5\n"));
+    assert_non_null(strstr(said, "the counter of bytes says 603000, there are 602999\n"));
+    bench_free(b);
+}
+
+static void no_store_is_said(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct store_check_result r;
+    struct why w = {0};
+    assert_int_equal(store_check(b->dir, b->o.segment_size, tell, NULL, &r, &w), ERR_NOT_FOUND);
+    assert_non_null(strstr(w.text, "holds no store of Penfold"));
     bench_free(b);
 }
 
@@ -739,6 +951,8 @@ int main(void) {
         cmocka_unit_test(what_is_accepted_can_be_read),
         cmocka_unit_test(get_tells_all),
         cmocka_unit_test(marks_and_summaries_stay),
+        cmocka_unit_test(marks_are_durable),
+        cmocka_unit_test(an_id_is_given_once),
         cmocka_unit_test(sessions_are_kept_with_their_mails),
         cmocka_unit_test(an_abort_leaves_nothing),
         cmocka_unit_test(memory_is_bounded),
@@ -750,11 +964,15 @@ int main(void) {
         cmocka_unit_test(the_old_go),
         cmocka_unit_test(a_lagging_database_holds_acceptance),
         cmocka_unit_test(no_space_is_said_before),
+        cmocka_unit_test(a_lost_database_is_made_again),
+        cmocka_unit_test(a_refused_transaction_is_tried_again),
         cmocka_unit_test(every_failing_call),
         cmocka_unit_test(a_second_instance_is_refused),
         cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(no_directory_is_said),
         cmocka_unit_test(damage_is_found),
+        cmocka_unit_test(wrong_references_are_found),
+        cmocka_unit_test(no_store_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

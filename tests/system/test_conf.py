@@ -55,7 +55,7 @@ def test_check_tells_everything_at_once(tmp_path):
     assert (status, out) == (CONFIG, "")
     expected = [f"{file}:{line}" for line in COMPLAINTS.splitlines()]
     if os.geteuid() == 0:
-        expected.append(f'{file}:19: user: there is no user "nobody-of-this-name" on this system')
+        expected.append(f'{file}:19: user: there is no user "nobody-of-this-name" on this system: create it, or set `user`')
     assert err.splitlines() == expected
 
 
