@@ -1,138 +1,36 @@
 #include "conf/conf_net.h"
 
+#include "base/ip.h"
+
 #include <string.h>
 
 enum { UNIX_PATH_MAX_LENGTH = 107 }; /* sockaddr_un.sun_path without its NUL */
-
-static const uint8_t v4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 static bool small_number(str s, size_t digits_max, uint64_t max, uint64_t *n) {
     return s.n > 0 && s.n <= digits_max && str_u64(s, n) && *n <= max;
 }
 
-static bool v4_parse(str s, uint8_t out[4]) {
-    for (unsigned i = 0; i < 4; i++) {
-        str part = s;
-        uint64_t n;
-        if (i < 3 && !str_cut(&s, '.', &part))
-            return false;
-        if (!small_number(part, 3, 255, &n) || (part.n > 1 && part.p[0] == '0')) /* 010 is octal to some: refused */
-            return false;
-        out[i] = (uint8_t)n;
-    }
-    return true;
-}
-
-static bool hex_group(str s, unsigned *value) {
-    if (s.n == 0 || s.n > 4)
-        return false;
-    *value = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = char_lower(s.p[i]);
-        if (char_is_digit(c))
-            *value = *value * 16 + (unsigned)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            *value = *value * 16 + (unsigned)(c - 'a' + 10);
-        else
-            return false;
-    }
-    return true;
-}
-
-/* Groups separated by colons, the last of them may be an IPv4 address; *n bytes are written.  An empty s is no group.
- */
-static bool groups_parse(str s, bool v4_may_end, uint8_t out[16], size_t *n) {
-    *n = 0;
-    if (s.n == 0)
-        return true;
-    for (bool more = true; more;) {
-        str group = s;
-        unsigned value;
-        more = str_cut(&s, ':', &group);
-        if (!more && v4_may_end && str_has(group, '.')) {
-            if (*n > 12 || !v4_parse(group, out + *n))
-                return false;
-            *n += 4;
-            return true;
-        }
-        if (*n > 14 || !hex_group(group, &value))
-            return false;
-        out[(*n)++] = (uint8_t)(value >> 8);
-        out[(*n)++] = (uint8_t)value;
-    }
-    return true;
-}
-
-static bool v6_parse(str s, uint8_t out[16]) {
-    uint8_t front[16], back[16];
-    size_t front_n, back_n, gap = str_find_str(s, S("::"));
-    if (gap == SIZE_MAX) {
-        return groups_parse(s, true, out, &front_n) && front_n == 16;
-    }
-    if (!groups_parse(str_head(s, gap), false, front, &front_n) ||
-        !groups_parse(str_tail(s, gap + 2), true, back, &back_n) || front_n + back_n > 14)
-        return false;
-    memset(out, 0, 16);
-    memcpy(out, front, front_n);
-    memcpy(out + 16 - back_n, back, back_n);
-    return true;
-}
-
 static void unmap(struct conf_ip *ip) {
-    if (ip->version != 6 || memcmp(ip->bytes, v4_mapped, sizeof v4_mapped) != 0)
-        return;
-    uint8_t v4[4];
-    memcpy(v4, ip->bytes + 12, 4);
-    *ip = (struct conf_ip){.version = 4};
-    memcpy(ip->bytes, v4, 4);
+    const uint8_t *v4 = ip->bytes + IP6_SIZE - IP4_SIZE;
+    struct conf_ip inner = {.version = 4, .bytes = {v4[0], v4[1], v4[2], v4[3]}};
+    if (ip->version == 6 && ip6_is_mapped(ip->bytes))
+        *ip = inner;
 }
 
 bool conf_ip_parse(str s, struct conf_ip *ip) {
     *ip = (struct conf_ip){0};
-    if (v4_parse(s, ip->bytes)) {
+    if (ip4_parse(s, ip->bytes))
         ip->version = 4;
-        return true;
-    }
-    if (!str_has(s, ':') || !v6_parse(s, ip->bytes))
-        return false;
-    ip->version = 6;
+    else if (ip6_parse(s, ip->bytes))
+        ip->version = 6;
     unmap(ip);
-    return true;
-}
-
-static unsigned group_at(const struct conf_ip *ip, unsigned i) {
-    return (unsigned)ip->bytes[2 * i] << 8 | ip->bytes[2 * i + 1];
-}
-
-/* The longest run of at least two zero groups (RFC 5952 4.2), the first of equals. */
-static void longest_zeros(const struct conf_ip *ip, unsigned *from, unsigned *length) {
-    *from = *length = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned n = 0;
-        while (i + n < 8 && group_at(ip, i + n) == 0)
-            n++;
-        if (n > 1 && n > *length) {
-            *from = i;
-            *length = n;
-        }
-    }
+    return ip->version != 0;
 }
 
 void conf_ip_put(struct buf *out, const struct conf_ip *ip) {
-    if (ip->version == 4) {
-        buf_printf(out, "%u.%u.%u.%u", ip->bytes[0], ip->bytes[1], ip->bytes[2], ip->bytes[3]);
-        return;
-    }
-    unsigned from, length;
-    longest_zeros(ip, &from, &length);
-    for (unsigned i = 0; i < 8; i++) {
-        if (length && i == from) {
-            buf_add(out, S("::"));
-            i += length - 1;
-            continue;
-        }
-        buf_printf(out, "%s%x", i && i != from + length ? ":" : (i && !length ? ":" : ""), group_at(ip, i));
-    }
+    char text[IP_TEXT_SIZE];
+    (ip->version == 4 ? ip4_text : ip6_text)(ip->bytes, text);
+    buf_add(out, str_of(text));
 }
 
 bool conf_ip_loopback(const struct conf_ip *ip) {

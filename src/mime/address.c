@@ -235,16 +235,10 @@ static bool step(struct address_iter *it) {
     }
 }
 
-static void put_without_controls(str s, struct buf *out) {
-    struct buf utf8 = BUF(s.n * 3);
-    charset_guess(s, &utf8);
-    for (str rest = buf_str(&utf8); rest.n;) {
-        uint32_t c = 0xfffd;
-        size_t n = utf8_char(rest, &c);
-        if (n && c >= 32 && c != 127 && !(c >= 0x80 && c < 0xa0))
-            buf_add(out, str_head(rest, n));
-        rest = str_tail(rest, n ? n : 1);
-    }
+static void put_address(str bare, struct buf *out) {
+    struct buf utf8 = BUF(bare.n * 3);
+    charset_guess(bare, &utf8);
+    word_clean(buf_str(&utf8), out);
     buf_free(&utf8);
 }
 
@@ -266,7 +260,7 @@ static bool finish_entry(struct address_iter *it, struct address *a) {
     if (it->name.n == 0)
         word_decode(buf_str(&it->comment), &it->name);
     if (is_address)
-        put_without_controls(bare, &it->address);
+        put_address(bare, &it->address);
     a->name = str_trim(buf_str(&it->name));
     a->address = buf_str(&it->address);
     a->group = it->in_group ? buf_str(&it->group) : STR_NONE;

@@ -215,18 +215,6 @@ static bool cut_charset(str *s, str *charset) {
     return true;
 }
 
-static void put_without_controls(str s, struct buf *out) {
-    while (s.n) {
-        uint32_t c;
-        size_t n = utf8_char(s, &c);
-        if (n && c >= 32 && c != 127 && !(c >= 0x80 && c < 0xa0))
-            buf_add(out, str_head(s, n));
-        else if (n == 0)
-            utf8_put(out, 0xfffd);
-        s = str_tail(s, n ? n : 1);
-    }
-}
-
 /* Segments 0, 1, 2 ... until one is missing. */
 static void join_segments(const struct segment *g, const size_t *index, struct buf *out) {
     str charset = STR_NONE;
@@ -245,7 +233,7 @@ static void join_segments(const struct segment *g, const size_t *index, struct b
     if (charset.n == 0 && str_find_str(buf_str(&utf8), S("=?")) != SIZE_MAX)
         word_decode(buf_str(&utf8), out);
     else
-        put_without_controls(buf_str(&utf8), out);
+        word_clean(buf_str(&utf8), out);
     buf_free(&bytes);
     buf_free(&utf8);
 }
@@ -259,7 +247,7 @@ static void put_plain_value(const struct param *p, struct buf *out) {
         struct buf unfolded = BUF(out->limit), utf8 = BUF(out->limit);
         header_unfold(buf_str(&raw), &unfolded);
         charset_guess(buf_str(&unfolded), &utf8);
-        put_without_controls(buf_str(&utf8), out);
+        word_clean(buf_str(&utf8), out);
         buf_free(&unfolded);
         buf_free(&utf8);
     }

@@ -57,8 +57,7 @@ static void decode_text(const struct word *w, struct buf *out) {
         transfer_decode(TRANSFER_BASE64, w->text, out);
 }
 
-/* Appends UTF-8 to header text: controls become one space or nothing. */
-static void put_clean(str text, struct buf *out) {
+void word_clean(str text, struct buf *out) {
     while (text.n) {
         uint32_t c;
         size_t n = utf8_char(text, &c);
@@ -75,7 +74,7 @@ static void put_clean(str text, struct buf *out) {
 static void put_converted(str charset, str bytes, struct buf *out) {
     struct buf utf8 = BUF(bytes.n * 4 + 16);
     charset_to_utf8(charset, bytes, &utf8);
-    put_clean(buf_str(&utf8), out);
+    word_clean(buf_str(&utf8), out);
     buf_free(&utf8);
 }
 
@@ -90,7 +89,7 @@ static void put_plain(str text, struct buf *out) {
             buf_char(&unfolded, c);
     }
     charset_guess(buf_str(&unfolded), &guessed);
-    put_clean(buf_str(&guessed), out);
+    word_clean(buf_str(&guessed), out);
     buf_free(&guessed);
     buf_free(&unfolded);
 }

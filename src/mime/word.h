@@ -11,4 +11,8 @@
 /* Appends the folded value of a header, or a phrase, decoded. */
 void word_decode(str value, struct buf *out);
 
+/* Appends text on one line: TAB, CR and LF become spaces, other controls (C0, DEL, C1) vanish, what is not UTF-8
+ * becomes U+FFFD. */
+void word_clean(str text, struct buf *out);
+
 #endif

@@ -42,6 +42,7 @@ struct leaf {
 struct content {
     enum view_kind kind;
     struct content_result result;
+    size_t held; /* as last counted in shared.held */
     struct buf argument, filename, type;
     struct buf envelope_bytes;
     struct envelope envelope;
@@ -69,6 +70,12 @@ static const struct {
     size_t size;
 } digests[DIGESTS] = {{"MD5", "MD5", 16}, {"SHA1", "SHA1", 20}, {"SHA256", "SHA256", 32}};
 static EVP_MD *digest_of[DIGESTS];
+
+/* What all views hold. */
+static struct {
+    size_t held;
+    unsigned large; /* views beyond VIEW_SMALL */
+} shared;
 
 static const char json_type[] = "application/json";
 
@@ -131,6 +138,31 @@ static void set_head(struct content *v, const char *type, uint32_t attachments) 
     v->result.attachments = attachments;
 }
 
+static size_t measure(const struct content *v) {
+    const struct mime *m = &v->mime;
+    return v->envelope_bytes.cap + v->head.cap + v->decoded.cap + v->raw.cap + v->text.cap + v->html.cap + v->out.cap +
+           v->arena.used + v->transfer.blanks.cap + m->head.cap + m->spill.cap + m->strings.used +
+           m->capacity * sizeof *m->parts + v->leaf_capacity * sizeof *v->leaves;
+}
+
+static void count(struct content *v, size_t held) {
+    shared.held += held - v->held;
+    shared.large += (held > VIEW_SMALL) - (unsigned)(v->held > VIEW_SMALL);
+    v->held = held;
+}
+
+/* Many hostile mails looked at at once must not add up; one alone has its own limits. */
+static void check_budget(struct content *v) {
+    size_t before = v->held;
+    count(v, measure(v));
+    if (v->held > before && v->held > VIEW_SMALL && shared.held > VIEW_TOTAL_MAX && shared.large > 1)
+        fail(v, ERR_LIMIT, "Too many large messages are being read at once. Try again in a moment.");
+}
+
+size_t content_held(void) {
+    return shared.held;
+}
+
 const struct content_result *content_result(const struct content *v) {
     return &v->result;
 }
@@ -143,6 +175,7 @@ void content_taken(struct content *v) {
     buf_reset(&v->out);
     if (v->result.done)
         buf_trim(&v->out);
+    count(v, measure(v));
 }
 
 /* --- header fields of the message --- */
@@ -945,6 +978,7 @@ struct content *content_new(unsigned kind, str argument) {
 void content_free(struct content *v) {
     if (!v)
         return;
+    count(v, 0);
     if (v->passing)
         transfer_end(&v->transfer, &v->decoded);
     struct buf *bufs[] = {&v->argument, &v->filename, &v->type, &v->envelope_bytes, &v->head,
@@ -963,6 +997,7 @@ void content_envelope(struct content *v, str bytes) {
     buf_add(&v->envelope_bytes, bytes);
     if (v->envelope_bytes.full)
         fail(v, ERR_LIMIT, "the envelope is too large to be shown");
+    check_budget(v);
 }
 
 void content_body(struct content *v, str bytes) {
@@ -970,7 +1005,15 @@ void content_body(struct content *v, str bytes) {
     for (str piece; bytes.n && !v->result.done; bytes = str_tail(bytes, piece.n)) {
         piece = str_head(bytes, v->decoded.limit / 4);
         feed(v, piece, false);
+        check_budget(v);
     }
+}
+
+/* What the output was made of is not needed while it waits to be taken. */
+static void release_inputs(struct content *v) {
+    struct buf *bufs[] = {&v->envelope_bytes, &v->head, &v->raw, &v->text, &v->html};
+    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+        buf_free(bufs[i]);
 }
 
 void content_end(struct content *v) {
@@ -978,6 +1021,7 @@ void content_end(struct content *v) {
         return;
     feed(v, STR_NONE, true);
     finish_leaf(v);
+    check_budget(v);
     if (v->result.done)
         return;
     if (envelope_take(buf_str(&v->envelope_bytes), &v->arena, &v->envelope) != OK) {
@@ -987,5 +1031,7 @@ void content_end(struct content *v) {
     kinds[v->kind].end(v);
     if (v->out.full)
         fail(v, ERR_LIMIT, "the message is too large to be shown");
+    release_inputs(v);
+    check_budget(v);
     v->result.done = true;
 }

@@ -1,9 +1,10 @@
 /* content_core.h - one view of one message: its envelope and bytes in, as they come; text, JSON or a part out.
  * Sans-I/O.  Memory does not grow with the message, only with what is shown of it (the limits below): parts are
  * hashed and streamed as they pass.
- *     v = content_new(kind, argument);  content_envelope(v, ...)*  content_body(v, ...)*  content_end(v);
- * After each call the host takes what is in v->out (content_out() is the piece, content_taken() ends it) and looks at
- * v->done. */
+ * All views together hold about VIEW_TOTAL_MAX, too: beyond it a large view that grows beside another large one ends
+ * with ERR_LIMIT.  Small views, and one large one, always go on. v = content_new(kind, argument);  content_envelope(v,
+ * ...)*  content_body(v, ...)*  content_end(v); After each call the host takes what is in v->out (content_out() is the
+ * piece, content_taken() ends it) and looks at v->done. */
 #ifndef ROLE_CONTENT_CORE_H
 #define ROLE_CONTENT_CORE_H
 
@@ -17,6 +18,8 @@ enum {
     VIEW_HTML_TO_TEXT = 2 * 1024 * 1024, /* of HTML that is made into text */
     VIEW_OUT_MAX = 128 * 1024 * 1024,
     VIEW_SNIPPET = 200,
+    VIEW_TOTAL_MAX = 64 * 1024 * 1024, /* held by all views */
+    VIEW_SMALL = 256 * 1024,           /* what every view may hold whatever the others do */
 };
 
 struct content;
@@ -40,6 +43,8 @@ void content_envelope(struct content *v, str bytes);
 void content_body(struct content *v, str bytes);
 void content_end(struct content *v);
 void content_free(struct content *v);
+
+size_t content_held(void); /* bytes, by all views */
 
 const struct content_result *content_result(const struct content *v);
 str content_out(const struct content *v); /* valid until the next call */

@@ -231,6 +231,49 @@ static void test_message_at_the_limit_of_parts(void **state) {
     buf_free(&mail);
 }
 
+static struct content *text_view(size_t size) {
+    static char piece[60000];
+    struct content *c = content_new(VIEW_TEXT, STR_NONE);
+    struct envelope env = {.received_us = 1};
+    struct buf coded = BUF(1000);
+    memset(piece, 'x', sizeof piece);
+    envelope_put(&coded, &env);
+    content_envelope(c, buf_str(&coded));
+    buf_free(&coded);
+    content_body(c, S("Subject: x\r\n\r\n"));
+    for (size_t n = 0; n < size && !content_result(c)->done; n += sizeof piece)
+        content_body(c, str_n(piece, sizeof piece));
+    return c;
+}
+
+static bool ends_well(struct content *c) {
+    content_end(c);
+    bool good = content_result(c)->err == OK;
+    assert_true(good || content_result(c)->err == ERR_LIMIT);
+    content_free(c);
+    return good;
+}
+
+/* Large views together are bounded; small ones, and one that is large alone, are not refused. */
+static void test_budget(void **state) {
+    (void)state;
+    enum { MANY = 40, LARGE = VIEW_TEXT_MAX };
+    struct content *all[MANY];
+    assert_int_equal(content_held(), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        all[i] = text_view(LARGE);
+        assert_true(content_held() <= VIEW_TOTAL_MAX + (i + 1) * 2 * VIEW_SMALL); /* buffers double */
+        assert_true(i > 3 || content_result(all[i])->err == OK);
+    }
+    assert_int_equal(content_result(all[MANY - 1])->err, ERR_LIMIT);
+    assert_true(ends_well(text_view(10000)));
+    for (int i = 1; i < MANY; i++)
+        content_free(all[i]);
+    assert_true(ends_well(all[0]));
+    assert_int_equal(content_held(), 0);
+    assert_true(ends_well(text_view(10 * LARGE)));
+}
+
 static int prepare(void **state) {
     (void)state;
     /* A reader's first question may come before the role has been configured. */
@@ -252,6 +295,7 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_blind_recipients),
         cmocka_unit_test(test_message_at_the_limit_of_parts),
+        cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, prepare, NULL);
 }

@@ -19,7 +19,8 @@
 
 enum {
     AUTH_TEXT_MAX = 16 * 1024 * 1024,
-    EXIT_MS = 100, /* last words are on their way */
+    REST_HIGH = CONN_READ_SIZE / 2, /* who sends so much ahead of his answer is not read from */
+    EXIT_MS = 100,                  /* last words are on their way */
     FLUSH_MS = 2000,
 };
 
@@ -202,9 +203,10 @@ static void read_more(struct client *c) {
     set_deadline(c);
 }
 
-/* Few clients write before they have their answer: only those are paused, which saves two system calls a message. */
+/* The commands of the next message may come before the answer to this one: they are kept.  Only who sends much more is
+ * paused, which saves two system calls a message. */
 static void wait_for_store(struct client *c) {
-    if (c->rest.n)
+    if (c->rest.n > REST_HIGH)
         conn_pause(c->conn);
     set_deadline(c);
 }
@@ -222,7 +224,7 @@ static void act(struct client *c, enum smtpd_do what) {
     }
 }
 
-/* Runs the session over what was kept, else over the new bytes: never are there both, for whoever keeps is paused. */
+/* Runs the session over what was kept and the new bytes. */
 static void run_client(struct client *c, str bytes) {
     for (;;) {
         bool from_rest = c->rest.n > 0;

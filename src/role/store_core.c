@@ -124,7 +124,7 @@ static void on_mail_done(void *arg, void *owner, enum err e, const char *text) {
 /* ---- sessions ---- */
 
 static bool session_begin(struct core_link *l, const struct frame_session_begin *f) {
-    if (map_get(&l->sessions, f->session) || f->id.n != ID_SIZE || l->sessions.used >= OPEN_MAX)
+    if (map_get(&l->sessions, f->session) || !id_valid(f->id) || l->sessions.used >= OPEN_MAX)
         return false;
     struct core_session *s = calloc(1, sizeof(*s));
     if (!s)

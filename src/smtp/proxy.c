@@ -1,58 +1,14 @@
 #include "smtp/proxy.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/code.h"
+#include "base/ip.h"
 
 static const char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-enum { V2_FIXED = 16, V4_BYTES = 4, V6_BYTES = 16, TLV_CRC32C = 0x03 };
-
-/* ---- addresses as text; <arpa/inet.h> is a host's ---- */
-
-static void v4_print(const uint8_t a[V4_BYTES], char *out, size_t size) {
-    snprintf(out, size, "%u.%u.%u.%u", a[0], a[1], a[2], a[3]);
-}
-
-/* The longest run of two or more zero groups, the first of equals (RFC 5952 4.2.3); length 0: none. */
-static void zero_run(const unsigned group[8], size_t *from, size_t *length) {
-    *from = *length = 0;
-    for (size_t i = 0; i < 8; i++) {
-        size_t n = 0;
-        while (i + n < 8 && group[i + n] == 0)
-            n++;
-        if (n > 1 && n > *length) {
-            *from = i;
-            *length = n;
-        }
-    }
-}
-
-static void v6_print(const uint8_t a[V6_BYTES], char *out, size_t size) {
-    unsigned group[8];
-    size_t from, length, at = 0;
-    for (size_t i = 0; i < 8; i++)
-        group[i] = (unsigned)a[2 * i] << 8 | a[2 * i + 1];
-    zero_run(group, &from, &length);
-    bool mapped = from == 0 && length == 5 && group[5] == 0xffff;
-    for (size_t i = 0; i < (mapped ? 6 : 8);) {
-        if (length && i == from) {
-            at += (size_t)snprintf(out + at, size - at, "::");
-            i += length;
-            continue;
-        }
-        bool first = i == 0 || (length && i == from + length);
-        at += (size_t)snprintf(out + at, size - at, "%s%x", first ? "" : ":", group[i]);
-        i++;
-    }
-    if (mapped) {
-        at += (size_t)snprintf(out + at, size - at, ":");
-        v4_print(a + 12, out + at, size - at);
-    }
-}
+enum { V2_FIXED = 16, TLV_CRC32C = 0x03 };
 
 /* A decimal number as the protocol wants it: no sign, no leading zero, at most max. */
 static bool number(str s, unsigned max, unsigned *value) {
@@ -63,80 +19,14 @@ static bool number(str s, unsigned max, unsigned *value) {
     return true;
 }
 
-static bool v4_parse(str s, uint8_t a[V4_BYTES]) {
-    for (size_t i = 0; i < V4_BYTES; i++) {
-        str part = s;
-        unsigned v;
-        if (i < 3 && !str_cut(&s, '.', &part))
-            return false;
-        if (!number(part, 255, &v))
-            return false;
-        a[i] = (uint8_t)v;
-    }
-    return true;
-}
-
-static bool hex_group(str s, unsigned *value) {
-    *value = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = char_lower(s.p[i]);
-        unsigned digit = char_is_digit(c) ? (unsigned)(c - '0') : (unsigned)(c - 'a' + 10);
-        if (!char_is_digit(c) && !(c >= 'a' && c <= 'f'))
-            return false;
-        *value = *value << 4 | digit;
-    }
-    return s.n >= 1 && s.n <= 4;
-}
-
-/* "a:b:c" into bytes, a dotted quad allowed at the end; the count of bytes, or -1. */
-static int v6_groups(str s, bool last, uint8_t out[V6_BYTES]) {
-    size_t n = 0;
-    while (s.n > 0) {
-        str part = s;
-        unsigned v;
-        bool more = str_cut(&s, ':', &part);
-        if (!more)
-            s = STR_NONE;
-        if (more && s.n == 0)
-            return -1;
-        if (last && !more && str_has(part, '.')) {
-            if (n + V4_BYTES > V6_BYTES || !v4_parse(part, out + n))
-                return -1;
-            return (int)(n + V4_BYTES);
-        }
-        if (n + 2 > V6_BYTES || !hex_group(part, &v))
-            return -1;
-        out[n++] = (uint8_t)(v >> 8);
-        out[n++] = (uint8_t)v;
-    }
-    return (int)n;
-}
-
-static bool v6_parse(str s, uint8_t a[V6_BYTES]) {
-    uint8_t back[V6_BYTES];
-    size_t gap = str_find_str(s, S("::"));
-    memset(a, 0, V6_BYTES);
-    if (gap == SIZE_MAX)
-        return v6_groups(s, true, a) == V6_BYTES;
-    int head = v6_groups(str_head(s, gap), false, a);
-    int tail = v6_groups(str_tail(s, gap + 2), true, back);
-    if (head < 0 || tail < 0 || head + tail > V6_BYTES - 2)
-        return false;
-    memcpy(a + V6_BYTES - tail, back, (size_t)tail);
-    return true;
-}
+/* PROXY_ADDRESS_SIZE holds an address, and the path of a unix socket. */
+static_assert((int)PROXY_ADDRESS_SIZE >= (int)IP_TEXT_SIZE, "addresses fit");
 
 static bool address_v1(enum proxy_family family, str s, char out[PROXY_ADDRESS_SIZE]) {
-    uint8_t a[V6_BYTES];
-    if (family == PROXY_INET) {
-        if (!v4_parse(s, a))
-            return false;
-        v4_print(a, out, PROXY_ADDRESS_SIZE);
-        return true;
-    }
-    if (!v6_parse(s, a))
+    uint8_t a[IP6_SIZE];
+    if (family == PROXY_INET ? !ip4_parse(s, a) : !ip6_parse(s, a))
         return false;
-    v6_print(a, out, PROXY_ADDRESS_SIZE);
+    (family == PROXY_INET ? ip4_text : ip6_text)(a, out);
     return true;
 }
 
@@ -198,24 +88,21 @@ static const struct {
     enum proxy_family family;
     size_t address_size, size;
 } families[] = {
-    {0x11, PROXY_INET, V4_BYTES, 12},
-    {0x21, PROXY_INET6, V6_BYTES, 36},
+    {0x11, PROXY_INET, IP4_SIZE, 12},
+    {0x21, PROXY_INET6, IP6_SIZE, 36},
     {0x31, PROXY_UNIX, 108, 216},
 };
 
 /* One of the two addresses at the front of *s. */
 static void address_v2(enum proxy_family family, const char *p, size_t size, char out[PROXY_ADDRESS_SIZE]) {
-    uint8_t a[V6_BYTES];
+    uint8_t a[IP6_SIZE];
     if (family == PROXY_UNIX) { /* NUL-padded path; an abstract one (leading NUL) has no text */
         memcpy(out, p, size);
         out[size] = '\0';
         return;
     }
     memcpy(a, p, size);
-    if (family == PROXY_INET)
-        v4_print(a, out, PROXY_ADDRESS_SIZE);
-    else
-        v6_print(a, out, PROXY_ADDRESS_SIZE);
+    (family == PROXY_INET ? ip4_text : ip6_text)(a, out);
 }
 
 /* The checksum covers the whole header with its own four bytes as zeros. */

@@ -1,6 +1,7 @@
 #include "smtp/smtp_path.h"
 
 #include "base/code.h"
+#include "base/ip.h"
 
 #include <string.h>
 
@@ -88,63 +89,15 @@ static bool take_name(str *s) {
     return true;
 }
 
-static bool ipv4_valid(str s) {
-    for (int i = 0; i < 4; i++) {
-        size_t n = 0;
-        unsigned v = 0;
-        while (n < s.n && n < 4 && char_is_digit(s.p[n]))
-            v = v * 10 + (unsigned)(s.p[n++] - '0');
-        if (n == 0 || n > 3 || v > 255)
-            return false;
-        s = str_tail(s, n);
-        if (i < 3 && !str_skip_char(&s, '.'))
-            return false;
-    }
-    return s.n == 0;
-}
-
-static size_t hex_digits(str s) {
-    size_t n = 0;
-    while (n < s.n && (char_is_digit(s.p[n]) || (char_lower(s.p[n]) >= 'a' && char_lower(s.p[n]) <= 'f')))
-        n++;
-    return n;
-}
-
-/* RFC 4291 2.2: eight groups, or fewer with one "::", the last two perhaps as IPv4. */
-static bool ipv6_valid(str s) {
-    unsigned groups = 0;
-    bool gap = str_skip(&s, S("::"));
-    while (s.n) {
-        if (ipv4_valid(s)) {
-            groups += 2;
-            break;
-        }
-        size_t n = hex_digits(s);
-        if (n == 0 || n > 4)
-            return false;
-        groups++;
-        s = str_tail(s, n);
-        if (s.n == 0)
-            break;
-        if (str_skip(&s, S("::"))) {
-            if (gap)
-                return false;
-            gap = true;
-        } else if (!str_skip_char(&s, ':') || s.n == 0) {
-            return false;
-        }
-    }
-    return gap ? groups < 8 : groups == 8;
-}
-
 bool smtp_address_literal_valid(str s) {
     str tag;
+    uint8_t ip[IP6_SIZE];
     if (s.n < 3 || s.n > SMTP_DOMAIN_MAX || s.p[0] != '[' || s.p[s.n - 1] != ']')
         return false;
     s = str_sub(s, 1, s.n - 2);
     if (str_iskip(&s, S("IPv6:")))
-        return ipv6_valid(s);
-    if (ipv4_valid(s))
+        return ip6_parse(s, ip);
+    if (ip4_parse_padded(s, ip))
         return true;
     /* General-address-literal: a tag, a colon, printable characters. */
     return str_cut(&s, ':', &tag) && tag.n && s.n && skip_kind(tag, LABEL, false).n == 0 &&
@@ -152,7 +105,8 @@ bool smtp_address_literal_valid(str s) {
 }
 
 bool smtp_ip_valid(str s) {
-    return ipv4_valid(s) || ipv6_valid(s);
+    uint8_t ip[IP6_SIZE];
+    return ip4_parse(s, ip) || ip6_parse(s, ip);
 }
 
 bool smtp_domain_valid(str s) {

@@ -24,6 +24,7 @@ static const struct row reverse_rows[] = {
     {S_INIT("<\"\"@example.com>"), SMTP_PATH_GOOD, S_INIT("\"\"@example.com")},
     {S_INIT("<u%v!w@local.example>"), SMTP_PATH_GOOD, S_INIT("u%v!w@local.example")},
     {S_INIT("<u@[192.0.2.1]>"), SMTP_PATH_GOOD, S_INIT("u@[192.0.2.1]")},
+    {S_INIT("<u@[192.000.002.001]>"), SMTP_PATH_GOOD, S_INIT("u@[192.000.002.001]")}, /* RFC 5321 4.1.3: Snum */
     {S_INIT("<u@[IPv6:2001:db8::1]>"), SMTP_PATH_GOOD, S_INIT("u@[IPv6:2001:db8::1]")},
     {S_INIT("<u@[ipv6:::]>"), SMTP_PATH_GOOD, S_INIT("u@[ipv6:::]")},
     {S_INIT("<u@my_host>"), SMTP_PATH_GOOD, S_INIT("u@my_host")},

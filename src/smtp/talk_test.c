@@ -456,5 +456,10 @@ int main(void) {
     struct CMUnitTest *tests = calloc((size_t)n, sizeof *tests);
     for (int i = 0; i < n; i++)
         tests[i] = (struct CMUnitTest){names[i]->d_name, test_talk, NULL, NULL, names[i]->d_name};
-    return _cmocka_run_group_tests("talk", tests, (size_t)n, NULL, NULL);
+    int failed = _cmocka_run_group_tests("talk", tests, (size_t)n, NULL, NULL);
+    for (int i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+    free(tests);
+    return failed;
 }

@@ -98,10 +98,13 @@ static void check_big(struct check *c, const struct db_message *m, const struct 
     int fd = -1;
     snprintf(path, sizeof(path), "%.480s/%016llx", c->big_dir, (unsigned long long)r->big);
     c->result->big_files++;
-    if (disk_open(c->disk, path, O_RDONLY, &fd, &w)) {
+    enum err e = disk_open(c->disk, path, O_RDONLY, &fd, &w);
+    if (e == ERR_NOT_FOUND)
+        say(c, true, "message %.*s: its file %s is missing", STR_ARG(m->id), path);
+    else if (e)
         say(c, true, "message %.*s: %s", STR_ARG(m->id), w.text);
+    if (e)
         return;
-    }
     if (c->disk->ops->size(c->disk, fd) != (int64_t)r->size)
         say(c, true, "message %.*s: %s is not %llu bytes long", STR_ARG(m->id), path, (unsigned long long)r->size);
     str sums = r->bytes;

@@ -1,5 +1,8 @@
 #include "web/http_head.h"
 
+#include "base/code.h"
+#include "base/ip.h"
+
 #include <string.h>
 
 static const struct {
@@ -249,20 +252,16 @@ bool http_head_has_token(const struct http_head *h, str name, str token) {
     return false;
 }
 
-static bool is_ipv4(str s) {
-    unsigned parts = 0;
-    for (bool more = true; more; parts++) {
-        str part = s;
-        uint64_t v;
-        more = str_cut(&s, '.', &part);
-        if (part.n > 3 || !str_u64(part, &v) || v > 255)
-            return false;
-    }
-    return parts == 4;
+/* 192.0.2.1 or [2001:db8::1] */
+static bool is_ip(str host) {
+    uint8_t ip[IP6_SIZE];
+    if (str_skip_char(&host, '['))
+        return str_ends(host, S("]")) && ip6_parse(str_head(host, host.n - 1), ip);
+    return ip4_parse(host, ip);
 }
 
 bool http_host_allowed(str host, const str *names, size_t count) {
-    if (str_starts(host, S("[")) || is_ipv4(host))
+    if (is_ip(host))
         return true;
     if (str_ends(host, S(".")))
         host = str_head(host, host.n - 1);
@@ -283,18 +282,11 @@ bool http_origin_is_own(const struct http_head *h) {
     return str_ieq(o, h->authority);
 }
 
-static int hex_digit(char c) {
-    if (char_is_digit(c))
-        return c - '0';
-    c = char_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The byte that "%41" at the front stands for, eaten; -1 when it is not one. */
 static int take_percent(str *s) {
     if (s->n < 3 || s->p[0] != '%')
         return -1;
-    int high = hex_digit(s->p[1]), low = hex_digit(s->p[2]);
+    int high = hex_value(s->p[1]), low = hex_value(s->p[2]);
     if (high < 0 || low < 0)
         return -1;
     *s = str_tail(*s, 3);
@@ -363,8 +355,8 @@ static enum err take_data(struct http_body *b, str piece, size_t *used, struct b
 static enum err chunk_byte(struct http_body *b, char c) {
     switch (b->state) {
     case HTTP_CHUNK_SIZE:
-        if (hex_digit(c) >= 0 && b->digits < HTTP_CHUNK_DIGITS_MAX) {
-            b->left = b->left << 4 | (unsigned)hex_digit(c);
+        if (hex_value(c) >= 0 && b->digits < HTTP_CHUNK_DIGITS_MAX) {
+            b->left = b->left << 4 | (unsigned)hex_value(c);
             b->digits++;
             return ERR_MORE;
         }

@@ -166,7 +166,7 @@ static void test_hosts(void **state) {
         {S_INIT("127.0.0.1"), true},    {S_INIT("[::1]"), true},         {S_INIT("192.168.0.7"), true},
         {S_INIT("Mail.Example"), true}, {S_INIT("evil.example"), false}, {S_INIT("127.0.0.1.evil.example"), false},
         {S_INIT("1.2.3"), false},       {S_INIT("1.2.3.256"), false},    {S_INIT("localhost.evil"), false},
-        {S_INIT("xlocalhost"), false},
+        {S_INIT("xlocalhost"), false},  {S_INIT("[::1"), false},         {S_INIT("[evil.example]"), false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_int_equal(http_host_allowed(rows[i].host, names, 2), rows[i].allowed);

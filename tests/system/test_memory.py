@@ -42,7 +42,9 @@ def raise_files():
 
 
 def test_an_idle_sandbox_is_small(penfold):
-    assert settled(penfold()) <= 40 * 1024
+    idle = settled(penfold())
+    print(f"an idle sandbox, all its processes: {idle / 1024:.1f} MiB")
+    assert idle <= 40 * 1024
 
 
 def test_ten_thousand_idle_connections(penfold):
@@ -115,6 +117,7 @@ def test_big_messages_pass_with_memory_flat(penfold):
     while one.is_alive():
         most = max(most, pss_kib(box))
         one.join(0.05)
+    print(f"one message of 49 MiB: {(most - before) / 1024:.1f} MiB more than idle")
     assert outcome[0].startswith("250") and most - before < 24 * 1024
     several = 100 if SOAK else 20
     outcome.clear()
