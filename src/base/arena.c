@@ -78,3 +78,9 @@ void arena_free(struct arena *a) {
     }
     *a = ARENA(a->limit);
 }
+
+void arena_wipe(struct arena *a) {
+    for (struct arena_chunk *c = a->chunks; c; c = c->next)
+        explicit_bzero(c->bytes, c->used);
+    arena_free(a);
+}

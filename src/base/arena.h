@@ -22,5 +22,6 @@ void *arena_alloc(struct arena *a, size_t n); /* zeroed, aligned for any type */
 str arena_str(struct arena *a, str s);        /* a copy, NUL behind it for debuggers and C APIs */
 void arena_reset(struct arena *a);            /* all is over; the first chunk is kept */
 void arena_free(struct arena *a);
+void arena_wipe(struct arena *a); /* arena_free() for secrets */
 
 #endif

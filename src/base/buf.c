@@ -11,6 +11,12 @@ void buf_free(struct buf *b) {
     *b = BUF(b->limit);
 }
 
+void buf_wipe(struct buf *b) {
+    if (b->p)
+        explicit_bzero(b->p, b->cap);
+    buf_free(b);
+}
+
 void buf_reset(struct buf *b) {
     b->n = 0;
     b->full = false;

@@ -17,6 +17,7 @@ struct buf {
 #define BUF(max) ((struct buf){.limit = (max)})
 
 void buf_free(struct buf *b);
+void buf_wipe(struct buf *b);  /* buf_free() for secrets: nothing of them stays in memory that is not ours */
 void buf_reset(struct buf *b); /* empty, memory kept, full cleared */
 void buf_trim(struct buf *b);  /* gives back memory that is not in use */
 

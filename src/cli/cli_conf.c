@@ -125,12 +125,6 @@ static bool load_named(struct check *k, const struct conf_place *place, const ch
     return false;
 }
 
-static void wipe(struct buf *text) {
-    if (text->p)
-        explicit_bzero(text->p, text->cap);
-    buf_free(text);
-}
-
 /* A certificate and its key, once both can be read. */
 static void check_pair(struct check *k, const struct conf_place *cert_place, const char *cert_key, str cert_file,
                        const struct conf_place *key_place, const char *key_key, str key_file) {
@@ -140,8 +134,8 @@ static void check_pair(struct check *k, const struct conf_place *cert_place, con
     bool has_key = load_named(k, key_place, key_key, key_file, &key);
     if (has_cert && has_key && tls_check_pair(buf_str(&cert), buf_str(&key), cert_file.p, key_file.p, &w) != OK)
         COMPLAIN(k, *cert_place, "%s", w.text);
-    wipe(&cert);
-    wipe(&key);
+    buf_wipe(&cert);
+    buf_wipe(&key);
 }
 
 static void check_auth_file(struct check *k) {
@@ -154,8 +148,8 @@ static void check_auth_file(struct check *k) {
     if (load_named(k, place, "auth_file", c->auth_file, &text) &&
         sasl_users_parse(buf_str(&text), &a, &policy, &w) != OK)
         COMPLAIN(k, *place, "auth_file: %s: %s", c->auth_file.p, w.text);
-    wipe(&text);
-    arena_free(&a);
+    buf_wipe(&text);
+    arena_wipe(&a);
 }
 
 static void check_folder(struct check *k, const struct conf_place *place, const char *key, str path, bool parent) {

@@ -188,9 +188,7 @@ void sasl_client_end(struct sasl_client *c) {
         gsasl_finish(c->exchange);
     if (c->library)
         gsasl_done(c->library);
-    if (c->response.p)
-        explicit_bzero(c->response.p, c->response.cap);
-    buf_free(&c->response);
+    buf_wipe(&c->response);
     buf_free(&c->binding);
     *c = (struct sasl_client){0};
 }

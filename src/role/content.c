@@ -11,7 +11,7 @@
 #include "sys/log.h"
 #include "sys/role.h"
 
-enum { VIEWS_MAX = 256, IDLE_MS = 2000 };
+enum { VIEWS_MAX = 256, IDLE_MS = 2000, LAST_WORDS_MS = 1000 };
 
 struct reader;
 
@@ -26,6 +26,7 @@ struct job {
 };
 
 struct reader {
+    struct list node;
     struct link *link;
     struct list jobs;
     unsigned job_count;
@@ -33,7 +34,9 @@ struct reader {
 };
 
 static struct {
-    struct event *idle; /* armed by work: gives memory back when it fires */
+    struct event *idle;  /* armed by work: gives memory back when it fires */
+    struct event *leave; /* drained: the last views are on their way */
+    struct list readers;
     unsigned job_count;
     bool draining;
 } host;
@@ -48,7 +51,18 @@ static void job_end(struct job *j) {
     if (host.idle)
         evtimer_add(host.idle, &soon);
     if (host.draining && host.job_count == 0)
-        role_exit(EX_OK);
+        event_active(host.leave, EV_TIMEOUT, 0);
+}
+
+/* What links have queued does not outlive the process. */
+static void on_leave(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what, (void)arg;
+    if (host.job_count)
+        return;
+    LIST_EACH_SAFE(&host.readers, node)
+    if (link_flush(LIST_ENTRY(node, struct reader, node)->link, LAST_WORDS_MS) != OK)
+        log_event(EV_VIEW_FAILED, LOG_STR("why", S("the reader of the last views takes nothing")), LOG_END);
+    role_exit(EX_OK);
 }
 
 /* A big mail leaves big holes in the heap. */
@@ -123,7 +137,7 @@ static void begin(struct reader *r, const struct frame_view_begin *f) {
     if (old)
         job_end(old);
     if (r->job_count == VIEWS_MAX) {
-        send_done(r, f->tag, ERR_LIMIT, "too many messages are shown at once");
+        send_done(r, f->tag, ERR_FULL, "Too many messages are being read at once. Try again in a moment.");
         return;
     }
     struct job *j = calloc(1, sizeof *j);
@@ -194,6 +208,7 @@ static void on_close(void *arg, struct link *l) {
     LIST_EACH_SAFE(&r->jobs, node) {
         job_end(LIST_ENTRY(node, struct job, node));
     }
+    list_remove(&r->node);
     free(r);
 }
 
@@ -210,7 +225,9 @@ static void on_peer(enum role peer, uint32_t instance, int fd) {
     if (!r->link) {
         close(fd);
         free(r);
+        return;
     }
+    list_add_tail(&host.readers, &r->node);
 }
 
 static enum err configure(const struct conf *c, bool first, struct why *w) {
@@ -221,13 +238,14 @@ static enum err configure(const struct conf *c, bool first, struct why *w) {
     if (e != OK)
         return why(w, e, "a digest or a charset table that every view needs is missing");
     host.idle = evtimer_new(role_base(), on_idle, NULL);
-    return host.idle ? OK : why(w, ERR_NOMEM, "no memory");
+    host.leave = evtimer_new(role_base(), on_leave, NULL);
+    return host.idle && host.leave ? OK : why(w, ERR_NOMEM, "no memory");
 }
 
 static void drain(void) {
     host.draining = true;
     if (host.job_count == 0)
-        role_exit(EX_OK);
+        event_active(host.leave, EV_TIMEOUT, 0);
 }
 
 static void stop(void) {
@@ -243,5 +261,6 @@ static const struct role_ops content_role = {
 };
 
 int main(void) {
+    list_init(&host.readers);
     return role_main(&content_role);
 }

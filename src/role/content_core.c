@@ -156,7 +156,7 @@ static void check_budget(struct content *v) {
     size_t before = v->held;
     count(v, measure(v));
     if (v->held > before && v->held > VIEW_SMALL && shared.held > VIEW_TOTAL_MAX && shared.large > 1)
-        fail(v, ERR_LIMIT, "Too many large messages are being read at once. Try again in a moment.");
+        fail(v, ERR_FULL, "Too many large messages are being read at once. Try again in a moment.");
 }
 
 size_t content_held(void) {

@@ -1,10 +1,12 @@
 /* content_core.h - one view of one message: its envelope and bytes in, as they come; text, JSON or a part out.
  * Sans-I/O.  Memory does not grow with the message, only with what is shown of it (the limits below): parts are
- * hashed and streamed as they pass.
- * All views together hold about VIEW_TOTAL_MAX, too: beyond it a large view that grows beside another large one ends
- * with ERR_LIMIT.  Small views, and one large one, always go on. v = content_new(kind, argument);  content_envelope(v,
- * ...)*  content_body(v, ...)*  content_end(v); After each call the host takes what is in v->out (content_out() is the
- * piece, content_taken() ends it) and looks at v->done. */
+ * hashed and streamed as they pass.  All views together hold about VIEW_TOTAL_MAX, too: a large view that grows beyond
+ * it beside another large one ends with ERR_FULL.  Small views, and one large one, always go on.
+ *
+ *     v = content_new(kind, argument);  content_envelope(v, ...)*  content_body(v, ...)*  content_end(v);
+ *
+ * After each call the host takes what is in v->out (content_out() is the piece, content_taken() ends it) and looks at
+ * v->done. */
 #ifndef ROLE_CONTENT_CORE_H
 #define ROLE_CONTENT_CORE_H
 

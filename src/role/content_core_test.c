@@ -249,7 +249,7 @@ static struct content *text_view(size_t size) {
 static bool ends_well(struct content *c) {
     content_end(c);
     bool good = content_result(c)->err == OK;
-    assert_true(good || content_result(c)->err == ERR_LIMIT);
+    assert_true(good || content_result(c)->err == ERR_FULL);
     content_free(c);
     return good;
 }
@@ -265,7 +265,7 @@ static void test_budget(void **state) {
         assert_true(content_held() <= VIEW_TOTAL_MAX + (i + 1) * 2 * VIEW_SMALL); /* buffers double */
         assert_true(i > 3 || content_result(all[i])->err == OK);
     }
-    assert_int_equal(content_result(all[MANY - 1])->err, ERR_LIMIT);
+    assert_int_equal(content_result(all[MANY - 1])->err, ERR_FULL);
     assert_true(ends_well(text_view(10000)));
     for (int i = 1; i < MANY; i++)
         content_free(all[i]);

@@ -523,6 +523,18 @@ static void step(char ids[][ID_SIZE], unsigned count) {
         buf_reset(&p->got);
 }
 
+/* The counters say what the rows say. */
+static void assert_counted(struct peer *reader) {
+    struct frame f;
+    uint64_t unread = 0;
+    assert_true(give(reader, LIST(5)));
+    wait_for(reader, FRAME_DONE, 1, NULL);
+    for (str s = buf_str(&reader->got); s.n && frame_take(&s, &f) == OK;)
+        unread += f.type == FRAME_ROW && !f.row.seen;
+    assert_int_equal(unread, f.done.unread);
+    assert_int_equal(count_of(reader, FRAME_ROW, NULL), f.done.total);
+}
+
 static void any_order_is_survived(void **state) {
     (void)state;
     enum { IDS = 3000 };
@@ -544,6 +556,7 @@ static void any_order_is_survived(void **state) {
     give_mail(p, 1, S("as ever"));
     wait_for(p, FRAME_MAIL_DONE, 1, NULL);
     assert_int_equal(total(reader), before + 1);
+    assert_counted(reader);
     bench_close();
 }
 

@@ -76,7 +76,7 @@ static bool load_pair(struct super_secrets *s, str listener, str cert, str key, 
         pair[i].bytes = (struct buf){0};
     }
     for (int i = 0; i < 2; i++)
-        buf_free(&pair[i].bytes);
+        buf_wipe(&pair[i].bytes);
     if (e != OK)
         conf_errors_add(errors, NULL, 0, "%s", w.text);
     return e == OK;
@@ -90,7 +90,7 @@ static enum err make_own(const struct conf *c, const char *cert_file, const char
     if (e == OK)
         e = write_file(cert_file, buf_str(&cert), w);
     buf_free(&cert);
-    buf_free(&key);
+    buf_wipe(&key);
     return e;
 }
 
@@ -99,7 +99,7 @@ static bool own_is_usable(const char *cert_file, const char *key_file) {
     bool ok = read_file(cert_file, &cert, NULL) == OK && read_file(key_file, &key, NULL) == OK &&
               tls_check_pair(buf_str(&cert), buf_str(&key), cert_file, key_file, NULL) == OK;
     buf_free(&cert);
-    buf_free(&key);
+    buf_wipe(&key);
     return ok;
 }
 
@@ -168,11 +168,8 @@ bool super_secret_load(struct super_secrets *s, const struct conf *c, struct con
 }
 
 void super_secret_free(struct super_secrets *s) {
-    for (size_t i = 0; i < s->count; i++) {
-        if (s->list[i].bytes.p)
-            explicit_bzero(s->list[i].bytes.p, s->list[i].bytes.cap);
-        buf_free(&s->list[i].bytes);
-    }
+    for (size_t i = 0; i < s->count; i++)
+        buf_wipe(&s->list[i].bytes);
     free(s->list);
     *s = (struct super_secrets){0};
 }

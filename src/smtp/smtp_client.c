@@ -769,7 +769,7 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *co
 }
 
 void smtp_client_free(struct smtp_client *c) {
-    buf_free(&c->out);
+    buf_wipe(&c->out); /* AUTH went through it */
     buf_free(&c->transcript);
     client_reply_free(&c->reply);
     sasl_client_end(&c->sasl);

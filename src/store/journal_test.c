@@ -405,6 +405,72 @@ static void a_missing_segment_is_said(void **state) {
     model_free(m);
 }
 
+/* Real files, written in whole blocks: groups larger than the staging buffer, ends at every kind of place. */
+enum { LARGE = 3 * 1024 * 1024, LARGE_COUNT = 12 };
+
+struct large {
+    size_t seen, wrong;
+};
+
+static const uint32_t large_sizes[LARGE_COUNT] = {1,       4096 - 64 - 40, 4096 - 40, 4096,    1048576 - 40, 1048576,
+                                                  1048577, LARGE,          17,        1000000, 2097152 - 80, 5000};
+
+static enum err large_one(void *arg, const struct journal_record *r, struct why *w) {
+    struct large *l = arg;
+    (void)w;
+    if (r->type == JOURNAL_START)
+        return OK;
+    char *expected = malloc(LARGE);
+    size_t i = l->seen++ % LARGE_COUNT;
+    fill(expected, (uint32_t)i, large_sizes[i]);
+    l->wrong += r->body.n != large_sizes[i] || memcmp(expected, r->body.p, r->body.n);
+    free(expected);
+    return OK;
+}
+
+static void write_large(struct journal *j, size_t together) {
+    char *bodies[LARGE_COUNT];
+    struct why w;
+    for (size_t i = 0; i < LARGE_COUNT; i++) {
+        bodies[i] = malloc(LARGE);
+        fill(bodies[i], (uint32_t)i, large_sizes[i]);
+        struct iovec part = {bodies[i], large_sizes[i]};
+        struct journal_place place;
+        enum err e = journal_add(j, JOURNAL_ACCEPTED, &part, 1, &place, &w);
+        if (e == ERR_MORE) {
+            assert_int_equal(journal_commit(j, &w), OK);
+            e = journal_add(j, JOURNAL_ACCEPTED, &part, 1, &place, &w);
+        }
+        assert_int_equal(e, OK);
+        if (i % together == together - 1)
+            assert_int_equal(journal_commit(j, &w), OK);
+    }
+    assert_int_equal(journal_commit(j, &w), OK);
+    for (size_t i = 0; i < LARGE_COUNT; i++)
+        free(bodies[i]);
+}
+
+static void large_groups_in_real_files(void **state) {
+    (void)state;
+    char dir[] = "journal_test.XXXXXX", remove[64];
+    assert_non_null(mkdtemp(dir));
+    struct journal_recovery found;
+    struct why w;
+    for (size_t round = 0; round < 4; round++) { /* each goes on where the one before ended */
+        struct large l = {0};
+        struct journal *j;
+        assert_int_equal(journal_open(&j, disk_system(), dir, 8u << 20, 7 + round, (struct journal_position){0},
+                                      large_one, &l, &found, &w),
+                         OK);
+        assert_int_equal(l.seen, round * LARGE_COUNT);
+        assert_int_equal(l.wrong, 0);
+        write_large(j, round + 1);
+        journal_close(j);
+    }
+    snprintf(remove, sizeof(remove), "rm -r %s", dir);
+    assert_int_equal(system(remove), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_it_was_given),
@@ -420,6 +486,7 @@ int main(void) {
         cmocka_unit_test(a_deletion_must_be_checkpointed),
         cmocka_unit_test(recycled_segments_hold_no_ghosts),
         cmocka_unit_test(a_missing_segment_is_said),
+        cmocka_unit_test(large_groups_in_real_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -437,6 +437,7 @@ enum err db_seen(struct db *db, str id, bool seen, bool *changed, struct why *w)
         return e;
     bind_u64(&q, seen);
     bind_text(&q, id);
+    bind_u64(&q, db->state.gone_below); /* of this transaction, not of the last one */
     e = query_run(&q, w);
     if (e)
         return e;

@@ -14,8 +14,9 @@
 #include "sys/log.h"
 
 enum {
-    PATIENCE_MS = 500, /* a reader waits so long for the database, then gets what there is */
-    STATS_MS = 100,    /* between two CHANGED_STATS */
+    PATIENCE_MS = 500,        /* a reader waits so long for the database, then gets what there is */
+    STATS_MS = 100,           /* between two CHANGED_STATS */
+    LOOK_EVERY = 1024 * 1024, /* of what came: a second is long enough to fill the reserve */
     REPLAY_BATCH = 1000,
 };
 
@@ -301,6 +302,7 @@ static uint64_t reserve(const struct store_options *o, uint64_t total) {
 static void look_at_space(struct store *s) {
     uint64_t free_bytes = 0, total = 0;
     int r = s->disk->ops->space(s->disk, s->data, &free_bytes, &total);
+    s->since_look = 0;
     s->disk_state = r < 0 ? ERR_IO : free_bytes < reserve(&s->options, total) ? ERR_FULL : OK;
 }
 
@@ -514,6 +516,8 @@ void store_commit(struct store *s) {
             list_add_tail(&group, n);
     }
     group_end(s, &group);
+    if (s->since_look >= LOOK_EVERY)
+        look_at_space(s);
     want_segment(s);
     look_at_lag(s);
     tell_state(s);

@@ -6,7 +6,17 @@
  *     turn:     store_commit() at the end of each turn of the loop: everything that waits is appended, synced once,
  * answered reading:  store_request() -> ops.answer, perhaps several times -> the last one has r->done
  *
- * A mail that was answered OK is on stable storage.  One that was answered otherwise left nothing behind. */
+ * A mail that was answered OK is on stable storage.  One that was answered otherwise left nothing behind.  A mark that
+ * was answered is on stable storage too.  What these promises do not reach:
+ *   - A disk that took a group, has answered nothing but errors since, and then the process ends: the refused group may
+ *     come back (journal_unsure()).  Its big files stay until the next start for that reason.
+ *   - Sessions and summaries are synced with the next checkpoint or mark: a power cut may take the last ones.
+ *   - A database that was removed is made again from the journal, from compacted copies too: no message is lost, but
+ * what was read and the sessions are; and where segments have been recycled (EV_STORE_GAPS), messages that were deleted
+ *     one by one may be back.
+ *   - A second message under the id of another one is in the journal but not in the list (EV_STORE_DUPLICATE).
+ *   - On a disk without any space, reserve included, deletions are durable at once but shown when the database can
+ * write again; and a store cannot be opened there. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 

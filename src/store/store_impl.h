@@ -73,6 +73,7 @@ struct store {
     bool holding, checkpointing, trouble_told, closing;
     bool unprepared; /* the next segment could not be made */
     enum err state, disk_state;
+    uint64_t since_look; /* bytes that came since the last look at the disk's space */
     uint64_t memory, big_bytes, big_counter;
     uint64_t stats_told_ms;
     bool stats_due;

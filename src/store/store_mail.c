@@ -126,6 +126,7 @@ void store_mail_body(struct store_mail *m, str bytes) {
     assert(!m->committing);
     if (m->fault || bytes.n == 0)
         return;
+    s->since_look += bytes.n;
     if (m->size + bytes.n > s->options.message_max + s->options.message_max / 8 + 65536) {
         fault(m, ERR_LIMIT, "the message is larger than allowed");
         return;

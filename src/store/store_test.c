@@ -390,6 +390,28 @@ static void marks_are_durable(void **state) {
     fault_disk_free(f);
 }
 
+/* Deleted and marked in one transaction: what is no longer counted is not counted off again. */
+static void the_deleted_are_not_marked(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w;
+    char path[400];
+    struct db *db;
+    bool changed = true;
+    snprintf(path, sizeof(path), "%s/alone.db", b->dir);
+    assert_int_equal(db_open(&db, path, DB_WRITE, &w), OK);
+    assert_int_equal(db_begin(db, false, &w), OK);
+    struct db_message m = {.num = 5, .id = S("0123456789abcdefghijkl"), .session = STR_NONE};
+    assert_int_equal(db_accept(db, &m, &w), OK);
+    assert_int_equal(db_gone_below(db, 5, &w), OK);
+    assert_int_equal(db_seen(db, m.id, true, &changed, &w), OK);
+    assert_false(changed);
+    assert_int_equal(db_state(db)->unread, 0);
+    assert_int_equal(db_commit(db, &w), OK);
+    db_close(db);
+    bench_free(b);
+}
+
 static struct mail *put_as(struct bench *b, const char *id) {
     struct mail *m;
     store_mail_abort(begin(b, 3, &m));
@@ -951,6 +973,7 @@ int main(void) {
         cmocka_unit_test(get_tells_all),
         cmocka_unit_test(marks_and_summaries_stay),
         cmocka_unit_test(marks_are_durable),
+        cmocka_unit_test(the_deleted_are_not_marked),
         cmocka_unit_test(an_id_is_given_once),
         cmocka_unit_test(sessions_are_kept_with_their_mails),
         cmocka_unit_test(an_abort_leaves_nothing),

@@ -53,7 +53,8 @@ static void tell_id(const char *type, str id, const char *more) {
     json_str(&b, id);
     buf_add(&b, str_of(more));
     buf_char(&b, '}');
-    tell(type, buf_str(&b));
+    if (!b.full)
+        tell(type, buf_str(&b));
     buf_free(&b);
 }
 

@@ -12,6 +12,7 @@
 struct question {
     struct list node; /* in `refused`, when there was no link to ask over */
     uint32_t tag;
+    enum frame_type asked;
     reader_answer *answer;
     void *arg;
 };
@@ -54,9 +55,23 @@ static bool is_last(enum frame_type t) {
     return t == FRAME_BYTES || t == FRAME_STATS || t == FRAME_DONE || t == FRAME_FAILED;
 }
 
-static void answer_failed(struct question *q) {
-    struct frame f = {.type = FRAME_FAILED,
-                      .failed = {q->tag, ERR_CLOSED, S("The store is not running. Try again in a moment.")}};
+/* May this frame be an answer, or a part of one?  Whoever asked relies on it. */
+static bool is_answer_to(enum frame_type asked, enum frame_type t) {
+    if (t == FRAME_FAILED)
+        return true;
+    switch ((int)asked) {
+    case FRAME_LIST: return t == FRAME_ROW || t == FRAME_DONE;
+    case FRAME_GET: return t == FRAME_ROW || t == FRAME_ENVELOPE || t == FRAME_TRANSCRIPT || t == FRAME_DONE;
+    case FRAME_READ: return t == FRAME_BYTES;
+    case FRAME_SESSION_GET:
+        return t == FRAME_SESSION || t == FRAME_SESSION_MAIL || t == FRAME_TRANSCRIPT || t == FRAME_DONE;
+    case FRAME_STATS_GET: return t == FRAME_STATS;
+    default: return t == FRAME_DONE; /* MARK, DELETE */
+    }
+}
+
+static void answer_failed(struct question *q, enum err e, str sentence) {
+    struct frame f = {.type = FRAME_FAILED, .failed = {q->tag, (uint8_t)e, sentence}};
     q->answer(q->arg, &f);
     free(q);
 }
@@ -76,7 +91,7 @@ static void on_refuse(evutil_socket_t fd, short what, void *arg) {
     while (!list_empty(&reader.refused)) {
         struct question *q = LIST_ENTRY(list_first(&reader.refused), struct question, node);
         list_remove(&q->node);
-        answer_failed(q);
+        answer_failed(q, ERR_CLOSED, S("The store is not running. Try again in a moment."));
     }
 }
 
@@ -91,6 +106,11 @@ static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
     struct question *q = map_get(&reader.questions, *tag);
     if (!q)
         return; /* cancelled meanwhile */
+    if (!is_answer_to(q->asked, f->type)) {
+        map_remove(&reader.questions, q->tag);
+        answer_failed(q, ERR_CORRUPT, S("The store's answer makes no sense."));
+        return;
+    }
     reader_answer *answer = q->answer;
     void *to = q->arg;
     if (is_last(f->type)) {
@@ -152,6 +172,7 @@ uint32_t reader_ask(struct frame *f, reader_answer *answer, void *arg) {
     do
         q->tag = ++reader.last_tag;
     while (q->tag == 0 || map_get(&reader.questions, q->tag));
+    q->asked = f->type;
     q->answer = answer;
     q->arg = arg;
     *tag_of(f) = q->tag;

@@ -14,91 +14,12 @@ import time
 
 import pytest
 
-from conftest import BUILD, ROOT, wait_until
+from conftest import BUILD, wait_until
+from frames import Link, pack
 
 HTTPD = os.path.join(BUILD, "libexec", "penfold", "httpd")
 STORE, CONTENT = 2, 4
 SANITIZED = os.path.exists(HTTPD) and b"__asan_init" in open(HTTPD, "rb").read()
-
-
-def rows():
-    """frames.def: {number: (name, [(kind, field)])} and {name: number}."""
-    text = open(os.path.join(ROOT, "src/frame/frames.def")).read()
-    found = {}
-    for name, number, fields in re.findall(r"^FRAME\(\w+, (\w+), (\d+), \w+, (.*?)\)(?:\s*/\*.*)?$", text, re.M):
-        found[int(number)] = (name, re.findall(r"(U8|U32|U64|STR)\((\w+)\)", fields + ")"))
-    return found
-
-
-ROWS = rows()
-NUMBERS = {name: number for number, (name, _) in ROWS.items()}
-FORMATS = {"U8": "<B", "U32": "<I", "U64": "<Q"}
-
-
-def pack(name, /, **values):
-    body = b""
-    for kind, field in ROWS[NUMBERS[name]][1]:
-        value = values.get(field, b"" if kind == "STR" else 0)
-        if kind == "STR":
-            value = value.encode() if isinstance(value, str) else value
-            body += struct.pack("<I", len(value)) + value
-        else:
-            body += struct.pack(FORMATS[kind], value)
-    return struct.pack("<IHBB", len(body) + 8, NUMBERS[name], 1, 0) + body
-
-
-def unpack(data):
-    number = struct.unpack_from("<H", data, 4)[0]
-    name, fields = ROWS[number]
-    at, values = 8, {}
-    for kind, field in fields:
-        if kind == "STR":
-            n = struct.unpack_from("<I", data, at)[0]
-            values[field] = data[at + 4:at + 4 + n]
-            at += 4 + n
-        else:
-            values[field] = struct.unpack_from(FORMATS[kind], data, at)[0]
-            at += struct.calcsize(FORMATS[kind])
-    assert at == len(data)
-    return name, values
-
-
-class Link(threading.Thread):
-    """Our end of a link: every frame goes to `handle(link, name, values)`."""
-
-    def __init__(self, sock, handle):
-        super().__init__(daemon=True)
-        self.sock, self.handle, self.lock = sock, handle, threading.Lock()
-        self.start()
-
-    def send(self, name, /, **values):
-        with self.lock:
-            self.sock.sendall(pack(name, **values))
-
-    def run(self):
-        data = b""
-        try:
-            while True:
-                piece = self.sock.recv(1 << 16)
-                if not piece:
-                    return
-                data += piece
-                while len(data) >= 8 and len(data) >= struct.unpack_from("<I", data)[0]:
-                    n = struct.unpack_from("<I", data)[0]
-                    name, values = unpack(data[:n])
-                    data = data[n:]
-                    if name != "credit":
-                        self.send("credit", bytes=n)
-                        self.handle(self, name, values)
-        except OSError:
-            pass
-
-    def close(self):
-        try:
-            self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.sock.close()
 
 
 def message_id(n):
@@ -591,3 +512,47 @@ def test_mail_that_kills_the_content_role_is_not_asked_about_again(httpd):
     httpd.link_content()
     assert json.loads(httpd.get("/api/v1/messages")[2])["count"] == 1
     assert not httpd.content.fed and not httpd.store.summaries
+
+
+def test_peers_that_speak_before_the_configuration(tmp_path):
+    """Links come before GO, and what they say then, asked or not, is no reason to fall."""
+    id_ = message_id(1)
+    early = [("changed_new", {"num": 1, "id": id_, "created_ms": 1, "size": 4}), ("changed_seen", {"id": b"x" * 300, "seen": 1}),
+             ("changed_deleted", {"ids": b"x" * 50}), ("changed_pruned", {}), ("changed_truncated", {}), ("changed_stats", {}),
+             ("row", {"tag": 1, "id": id_}), ("stats", {"tag": 1}), ("done", {"tag": 1}), ("failed", {"tag": 1, "err": 255})]
+    views = [("view_head", {"tag": 1, "type": "x"}), ("view_out", {"tag": 1, "bytes": b"x"}), ("view_done", {"tag": 1, "err": 255})]
+
+    class Eager(Httpd):
+        def link_store(self):
+            super().link_store()
+            for name, values in early:
+                self.store_link.send(name, **values)
+
+        def link_content(self):
+            super().link_content()
+            for name, values in views:
+                self.content_link.send(name, **values)
+
+    h = Eager(tmp_path)
+    try:
+        ident = h.store.add(b"mail")
+        assert h.get(f"/api/v1/message/{ident}/raw")[2] == b"mail"
+    finally:
+        h.stop()
+
+
+def test_answers_that_do_not_fit(httpd):
+    """A store that answers with frames of another question is told from one that answers."""
+    def row(link, name, v):
+        if "tag" in v and name != "cancel":
+            link.send("row", tag=v["tag"], id=ident)
+            link.send("done", tag=v["tag"])
+
+    ident = httpd.store.add(b"mail")
+    good = httpd.store_link.handle
+    httpd.store_link.handle = row
+    assert httpd.get("/api/v1/info")[0] == 500
+    assert httpd.get(f"/api/v1/message/{ident}/raw")[0] == 500
+    assert httpd.get(f"/api/v1/message/{ident}/session")[0] in (404, 500)
+    httpd.store_link.handle = good
+    assert httpd.get(f"/api/v1/message/{ident}/raw")[2] == b"mail"
