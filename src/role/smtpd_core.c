@@ -5,6 +5,8 @@
 #include <string.h>
 
 enum {
+    HOUR_MS = 3600 * 1000,
+    CLIENTS_KEPT = 65536,         /* beyond: addresses without a connection are forgotten at once */
     SPACE_MAX = 32 * 1024 * 1024, /* an envelope or transcript while it is being cut into frames */
     SPACE_KEPT = 64 * 1024,
     CONFIG_MEMORY_MAX = 4 * 1024 * 1024,
@@ -12,8 +14,10 @@ enum {
 };
 
 /* Connections of one address. */
+/* One address that limits bind; kept without connections until the hour of its messages is over. */
 struct smtpd_client {
-    size_t count;
+    size_t count;            /* of connections */
+    uint64_t hour, messages; /* begun in that hour */
     str address;
     char text[];
 };
@@ -93,6 +97,7 @@ static enum err fill_generation(struct smtpd_generation *g, const struct conf *c
     g->connections_max = c->smtp_connections_max / (workers ? workers : 1);
     g->connections_max += g->connections_max == 0;
     g->connections_per_client = c->smtp_connections_per_client;
+    g->messages_per_client = c->smtp_messages_per_client;
     g->listeners = arena_alloc(&g->arena, (c->listen_count + 1) * sizeof *g->listeners);
     for (size_t i = 0; g->listeners && i < c->listen_count; i++) {
         const struct conf_listen *l = &c->listens[i];
@@ -174,12 +179,19 @@ static struct buf *scratch(struct smtpd_core *core) {
 
 /* ---- what the conversation wants ---- */
 
+static bool take_message(struct smtpd_session *s);
+
 static void begin_mail(struct smtpd_session *s) {
     struct smtpd_core *core = s->core;
     char id[ID_SIZE];
     if (!core->store_up || core->store_state) {
         enum err e = core->store_up ? core->store_state : ERR_IO;
         smtp_server_answer(&s->smtp, e, STR_NONE);
+        return;
+    }
+    if (!take_message(s)) {
+        core->ops->log(EV_SMTP_REFUSED, s, S("too many messages of this client"));
+        smtp_server_answer(&s->smtp, ERR_LIMIT, STR_NONE);
         return;
     }
     s->mail = ++core->next_number;
@@ -355,16 +367,46 @@ static struct smtpd_client *client_ref(struct smtpd_core *core, str address) {
     return c;
 }
 
-static void client_unref(struct smtpd_core *core, struct smtpd_client *c) {
-    if (!c || --c->count)
-        return;
+static void client_forget(struct smtpd_core *core, struct smtpd_client *c) {
     map_remove_str(&core->clients, c->address);
     free(c);
+}
+
+static void client_unref(struct smtpd_core *core, struct smtpd_client *c) {
+    if (c && --c->count == 0 && (c->messages == 0 || core->clients.used > CLIENTS_KEPT))
+        client_forget(core, c);
+}
+
+static void forget_old_clients(struct smtpd_core *core, uint64_t hour) {
+    struct smtpd_client *c;
+    size_t at = 0;
+    if (core->hour == hour)
+        return;
+    core->hour = hour;
+    while ((c = map_next(&core->clients, &at)))
+        if (c->count == 0 && c->hour != hour)
+            client_forget(core, c);
+}
+
+/* Is there one more message for this client in this hour? */
+static bool take_message(struct smtpd_session *s) {
+    struct smtpd_client *c = s->client;
+    uint64_t hour = s->smtp.now_ms / HOUR_MS, most = s->generation->messages_per_client;
+    if (!c || most == 0)
+        return true;
+    if (c->hour != hour)
+        c->messages = 0;
+    c->hour = hour;
+    if (c->messages >= most)
+        return false;
+    c->messages++;
+    return true;
 }
 
 static void apply_limits(struct smtpd_session *s, str client) {
     struct smtpd_core *core = s->core;
     struct smtpd_generation *g = s->generation;
+    forget_old_clients(core, s->smtp.now_ms / HOUR_MS);
     if (is_bound(s->listener, client)) {
         s->client = client_ref(core, client);
         if (!s->client || s->client->count > g->connections_per_client)
@@ -531,6 +573,9 @@ void smtpd_core_free(struct smtpd_core *core) {
     if (core->generation)
         generation_unref(core->generation);
     map_free(&core->mails);
+    size_t at = 0;
+    for (struct smtpd_client *c; (c = map_next(&core->clients, &at));)
+        free(c);
     map_free(&core->clients);
     buf_free(&core->body);
     buf_free(&core->space);

@@ -47,6 +47,7 @@ struct smtpd_generation {
     struct smtpd_listener *listeners;
     size_t listener_count;
     size_t connections_max, connections_per_client;
+    uint64_t messages_per_client; /* in an hour; 0: any number */
 };
 
 struct smtpd_core {
@@ -55,7 +56,8 @@ struct smtpd_core {
     struct list sessions;
     size_t session_count;
     struct map mails;   /* number -> session */
-    struct map clients; /* address -> struct client, those that limits bind */
+    struct map clients; /* address -> struct smtpd_client, those that limits bind */
+    uint64_t hour;      /* of the last look for clients that are forgotten */
     uint64_t next_number;
     bool store_up;
     enum err store_state;

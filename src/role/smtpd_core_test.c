@@ -108,7 +108,9 @@ static void done(struct smtpd_core *core, enum err e) {
 }
 
 #define SANDBOX "mode sandbox\nlisten in {\naddress 127.0.0.1:25\n}\n"
-#define MX "mode server\nsmtp_connections_per_client 2\nlisten in {\naddress 127.0.0.1:25\npolicy mx\n}\n"
+#define MX                                                                                                             \
+    "mode server\nsmtp_connections_per_client 2\nsmtp_messages_per_client 3\nlisten in {\naddress "                    \
+    "127.0.0.1:25\npolicy mx\n}\n"
 #define MAIL "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
 
 static void test_message(void **state) {
@@ -213,6 +215,26 @@ static void test_limits_bind_strangers(void **state) {
     close_core(&core);
 }
 
+static void test_messages_of_a_stranger_are_counted(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    open_core(&core, S(MX));
+    for (int i = 0; i < 5; i++) { /* a connection each: the count outlives them */
+        struct smtpd_session *s = client(&core, S("192.0.2.9")), *near = client(&core, S("127.0.0.1"));
+        (void)run(s, S("HELO x\r\n" MAIL));
+        assert_true(said(i < 3 ? S("354 ") : S("450 4.7.1 ")));
+        (void)run(near, S("HELO x\r\n" MAIL));
+        assert_true(said(S("354 ")));
+        smtpd_session_lost(s, "gone");
+        smtpd_session_lost(near, "gone");
+        assert_int_equal(run(s, STR_NONE), SMTPD_CLOSE);
+        assert_int_equal(run(near, STR_NONE), SMTPD_CLOSE);
+        smtpd_session_free(s);
+        smtpd_session_free(near);
+    }
+    close_core(&core);
+}
+
 static void test_drain(void **state) {
     (void)state;
     struct smtpd_core core;
@@ -239,7 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_message),       cmocka_unit_test(test_large_body_is_cut),
         cmocka_unit_test(test_store_trouble), cmocka_unit_test(test_limits_bind_strangers),
-        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain),         cmocka_unit_test(test_messages_of_a_stranger_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,8 +120,12 @@ str smtp_server_protocol(struct smtp_server *s) {
     return arena_str(&s->mail, buf_str(&b));
 }
 
+enum smtp_reply_id smtp_server_refusal(enum err e) {
+    return e == ERR_FULL ? SMTP_R_STORE_FULL : e == ERR_LIMIT ? SMTP_R_MESSAGES_MANY : SMTP_R_STORE_ERROR;
+}
+
 void smtp_server_say_store_error(struct smtp_server *s) {
-    enum smtp_reply_id id = s->answer.e == ERR_FULL ? SMTP_R_STORE_FULL : SMTP_R_STORE_ERROR;
+    enum smtp_reply_id id = smtp_server_refusal(s->answer.e);
     const struct smtp_reply *r = smtp_reply_of(id);
     if (s->answer.text.n)
         smtp_server_say_text(s, r->code, false, r->status, s->answer.text, STR_NONE);
@@ -566,7 +570,7 @@ void smtp_server_mail_lost(struct smtp_server *s, enum err e) {
         return;
     s->begun = false;
     if (!s->fault)
-        s->fault = e == ERR_FULL ? SMTP_R_STORE_FULL : SMTP_R_STORE_ERROR;
+        s->fault = smtp_server_refusal(e);
 }
 
 bool smtp_server_in_mail(const struct smtp_server *s) {

@@ -148,8 +148,8 @@ enum smtp_want smtp_server_step(struct smtp_server *s, str *in, uint64_t now_ms)
 /* The host has taken s->out: empties it. */
 void smtp_server_sent(struct smtp_server *s);
 
-/* To RCPT: OK, ERR_DENIED (550), else 451.  To BEGIN: OK with the id, ERR_FULL (452), else 451.  To COMMIT: OK,
- * ERR_FULL, else 451.  With an error the text, if any, is the reply's words. */
+/* To RCPT: OK, ERR_DENIED (550), else 451.  To BEGIN: OK with the id, ERR_FULL (452), ERR_LIMIT (450), else 451.  To
+ * COMMIT: OK, ERR_FULL, else 451.  With an error the text, if any, is the reply's words. */
 void smtp_server_answer(struct smtp_server *s, enum err e, str text);
 void smtp_server_auth_challenge(struct smtp_server *s, str challenge); /* decoded */
 void smtp_server_auth_ok(struct smtp_server *s, str user);

@@ -257,7 +257,7 @@ enum smtp_want smtp_server_after_begin(struct smtp_server *s) {
         if (s->mail.full)
             s->fault = SMTP_R_MEMORY;
     } else if (chunk) {
-        s->fault = s->answer.e == ERR_FULL ? SMTP_R_STORE_FULL : SMTP_R_STORE_ERROR;
+        s->fault = smtp_server_refusal(s->answer.e);
     } else {
         smtp_server_say_store_error(s);
         s->refused_text = true;

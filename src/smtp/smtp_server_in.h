@@ -22,6 +22,7 @@ enum smtp_want smtp_server_auth_line(struct smtp_server *s, str line);
 enum smtp_want smtp_server_after_rcpt(struct smtp_server *s);
 enum smtp_want smtp_server_after_begin(struct smtp_server *s);
 enum smtp_want smtp_server_after_auth(struct smtp_server *s);
+enum smtp_reply_id smtp_server_refusal(enum err e); /* what a host's error is called */
 void smtp_server_say_store_error(struct smtp_server *s);
 
 static inline enum smtp_want smtp_server_reply(struct smtp_server *s, enum smtp_reply_id id) {

@@ -1,4 +1,3 @@
-# NOTE to store2 from the lead (remove this line when read): /tmp/diskfull.md has findings to fix first.
 """The store from outside: what it says on bad days, deletion, retention, and what an interrupted life leaves."""
 import glob
 import hashlib
