@@ -20,6 +20,7 @@ static const char *const names[ERR_COUNT] = {
     [ERR_CLOSED] = "closed by the peer",
     [ERR_TLS] = "TLS failed",
     [ERR_UNSUPPORTED] = "not supported",
+    [ERR_DOWN] = "not running",
 };
 
 const char *err_name(enum err e) {

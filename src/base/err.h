@@ -23,6 +23,7 @@ enum err {
     ERR_CLOSED,      /* the peer is gone */
     ERR_TLS,         /* handshake or certificate */
     ERR_UNSUPPORTED, /* understood, but not offered */
+    ERR_DOWN,        /* who should answer is not running */
     ERR_COUNT
 };
 

@@ -14,43 +14,14 @@
 #include "mailauth/sasl_server.h"
 #include "sys/listen.h"
 #include "sys/tls.h"
+#include "sys/whole.h"
 
 enum { CONF_FD = 3, FIRST_ACTIVATED_FD = 3 /* sd_listen_fds(3) */ };
 
-/* ---- files ---- */
-
-static enum err read_all(int fd, const char *path, size_t max, struct buf *text, struct why *w) {
-    text->limit = max + 1;
-    for (;;) {
-        char *room = buf_room(text, 64 * 1024 < text->limit - text->n ? 64 * 1024 : text->limit - text->n);
-        if (!room)
-            return why(w, ERR_NOMEM, "%s: no memory", path);
-        ssize_t n = read(fd, room, 64 * 1024 < text->limit - text->n ? 64 * 1024 : text->limit - text->n);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return why(w, ERR_IO, "%s: %s", path, strerror(errno));
-        if (n == 0)
-            return OK;
-        buf_grew(text, (size_t)n);
-        if (text->n > max)
-            return why(w, ERR_LIMIT, "%s: larger than %zu bytes", path, max);
-    }
-}
-
-static enum err read_file(const char *path, size_t max, struct buf *text, struct why *w) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return why(w, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
-    enum err e = read_all(fd, path, max, text, w);
-    close(fd);
-    return e;
-}
-
 enum err cli_conf_load(const char *path, struct buf *text, struct why *w) {
     if (strcmp(path, "-") == 0)
-        return read_all(STDIN_FILENO, "stdin", CONF_FILE_MAX, text, w);
-    return read_file(path, CONF_FILE_MAX, text, w);
+        return whole_read_fd(STDIN_FILENO, "stdin", CONF_FILE_MAX, text, w);
+    return whole_read_file(path, CONF_FILE_MAX, text, w);
 }
 
 /* ---- checks that need the system ---- */
@@ -119,7 +90,7 @@ static bool load_named(struct check *k, const struct conf_place *place, const ch
         COMPLAIN(k, *place, "%s: %s is no file", key, path.p);
         return false;
     }
-    if (read_file(path.p, CONF_FILE_MAX, text, &w) == OK)
+    if (whole_read_file(path.p, CONF_FILE_MAX, text, &w) == OK)
         return true;
     COMPLAIN(k, *place, "%s: %s", key, w.text);
     return false;

@@ -1,6 +1,4 @@
 /* cmd_send.c - penfold send: one message, or many, to an SMTP or LMTP server, and what it said. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +11,7 @@
 #include "cli/send_run.h"
 #include "mime/mime_build.h"
 #include "sys/clock.h"
+#include "sys/whole.h"
 
 static const struct cli_option options[] = {
     {.name = "server",
@@ -116,21 +115,10 @@ static bool no_controls(str s) {
 }
 
 static int read_all(const char *path, struct buf *out) {
-    bool standard = strcmp(path, "-") == 0;
-    int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    while (n > 0) {
-        char *room = buf_room(out, 65536);
-        errno = EFBIG;
-        n = room ? read(fd, room, 65536) : -1;
-        if (n > 0)
-            buf_grew(out, (size_t)n);
-    }
-    if (n < 0)
-        cli_error(&cli_send_page, 0, "%s: %s", path, strerror(errno));
-    if (fd > STDIN_FILENO)
-        close(fd);
-    return n < 0 ? EX_NOINPUT : CLI_GO_ON;
+    struct why w;
+    enum err e = strcmp(path, "-") == 0 ? whole_read_fd(STDIN_FILENO, "stdin", DATA_MAX, out, &w)
+                                        : whole_read_file(path, DATA_MAX, out, &w);
+    return e == OK ? CLI_GO_ON : cli_error(&cli_send_page, EX_NOINPUT, "%s", w.text);
 }
 
 /* ---- options into the plan ---- */
@@ -275,7 +263,7 @@ static int take_files(struct order *o) {
         return cli_error(&cli_send_page, EX_OSERR, "too many files");
     for (unsigned i = 0; i < n; i++) {
         const char *path = cli_item(o->args, "attach", i), *slash = strrchr(path, '/');
-        o->files[i] = BUF(DATA_MAX);
+        o->files[i] = (struct buf){0};
         o->file_count++;
         int status = read_all(path, &o->files[i]);
         if (status != CLI_GO_ON)
@@ -458,7 +446,10 @@ static int carry_out(struct order *o) {
 
 int cmd_send(int argc, char **argv) {
     struct cli_args args;
-    struct order o = {.args = &args, .mem = ARENA(1 << 22), .data = BUF(DATA_MAX)};
+    struct order o = {
+        .args = &args,
+        .mem = ARENA(1 << 22),
+    };
     int status = cli_parse(&cli_send_page, argc, argv, &args);
     signal(SIGPIPE, SIG_IGN);
     if (status == CLI_GO_ON)

@@ -7,7 +7,7 @@
 
 enum { NAME_MAX_SIZE = 64, PIVOT_SIZE = 512 };
 
-enum own { OWN_NONE, OWN_ASCII, OWN_UTF8, OWN_1252, OWN_ICU };
+enum own { OWN_NONE, OWN_UNKNOWN, OWN_ASCII, OWN_UTF8, OWN_1252, OWN_ICU };
 
 /* Labels that we convert ourselves, and labels of mail programs that ICU does not know or takes otherwise than mail
  * means them. */
@@ -25,10 +25,10 @@ static const struct {
     {S_INIT("ascii"), OWN_ASCII, NULL},
     {S_INIT("ansi_x3.4-1968"), OWN_ASCII, NULL},
     {S_INIT("iso646-us"), OWN_ASCII, NULL},
-    {S_INIT("unknown-8bit"), OWN_ASCII, NULL},
-    {S_INIT("x-unknown"), OWN_ASCII, NULL},
-    {S_INIT("unknown"), OWN_ASCII, NULL},
-    {S_INIT("default"), OWN_ASCII, NULL},
+    {S_INIT("unknown-8bit"), OWN_UNKNOWN, NULL},
+    {S_INIT("x-unknown"), OWN_UNKNOWN, NULL},
+    {S_INIT("unknown"), OWN_UNKNOWN, NULL},
+    {S_INIT("default"), OWN_UNKNOWN, NULL},
     {S_INIT("iso-8859-1"), OWN_1252, NULL},
     {S_INIT("iso8859-1"), OWN_1252, NULL},
     {S_INIT("iso_8859-1"), OWN_1252, NULL},
@@ -180,7 +180,8 @@ static void from_icu(UConverter *c, str bytes, struct buf *out) {
 bool charset_to_utf8(str charset, str bytes, struct buf *out) {
     const char *icu = NULL;
     charset = clean_label(charset);
-    switch (charset.n ? lookup(charset, &icu) : OWN_ASCII) {
+    switch (charset.n ? lookup(charset, &icu) : OWN_UNKNOWN) {
+    case OWN_UNKNOWN:
     case OWN_ASCII: charset_guess(bytes, out); return true;
     case OWN_UTF8: utf8_clean(bytes, out); return true;
     case OWN_1252: from_1252(bytes, out); return true;
@@ -216,4 +217,100 @@ bool charset_known(str charset) {
     if (c)
         ucnv_close(c);
     return c != NULL;
+}
+
+/* ---- bytes that a charset does not have ---- */
+
+static bool check_ascii(struct charset_check *k, str bytes, bool last) {
+    (void)k, (void)last;
+    return utf8_is_ascii(bytes);
+}
+
+/* Where the last character of bytes begins, if it may be cut off; else the end. */
+static size_t last_character(str bytes) {
+    for (size_t back = 1; back < 4 && back <= bytes.n; back++) {
+        unsigned char c = (unsigned char)bytes.p[bytes.n - back];
+        if (c >= 0xc0)
+            return bytes.n - back;
+        if (c < 0x80)
+            break;
+    }
+    return bytes.n;
+}
+
+/* A beginning that four bytes do not complete is none. */
+static bool complete_carried(struct charset_check *k, str *bytes) {
+    uint32_t c;
+    while (k->carried && bytes->n) {
+        if (k->carried == sizeof k->carry)
+            return false;
+        k->carry[k->carried++] = bytes->p[0];
+        *bytes = str_tail(*bytes, 1);
+        if (utf8_char(str_n(k->carry, k->carried), &c))
+            k->carried = 0;
+    }
+    return true;
+}
+
+static bool check_utf8(struct charset_check *k, str bytes, bool last) {
+    if (!complete_carried(k, &bytes))
+        return false;
+    size_t n = last_character(bytes);
+    str end = str_tail(bytes, n);
+    if (!utf8_valid(str_head(bytes, n)))
+        return false;
+    if (!utf8_valid(end)) {
+        memcpy(k->carry, end.p, end.n);
+        k->carried = end.n;
+    }
+    return !last || k->carried == 0;
+}
+
+static bool check_icu(struct charset_check *k, str bytes, bool last) {
+    const char *p = bytes.n ? bytes.p : "", *end = p + bytes.n;
+    UErrorCode e;
+    do {
+        UChar pivot[PIVOT_SIZE], *to = pivot;
+        e = U_ZERO_ERROR;
+        ucnv_toUnicode(k->icu, &to, pivot + PIVOT_SIZE, &p, end, NULL, last, &e);
+    } while (e == U_BUFFER_OVERFLOW_ERROR);
+    return U_SUCCESS(e);
+}
+
+static struct UConverter *open_strict(str charset, const char *name) {
+    UErrorCode e = U_ZERO_ERROR;
+    UConverter *c = open_icu(charset, name);
+    if (c)
+        ucnv_setToUCallBack(c, UCNV_TO_U_CALLBACK_STOP, NULL, NULL, NULL, &e);
+    return c;
+}
+
+void charset_check_begin(struct charset_check *k, str charset) {
+    const char *name = NULL;
+    *k = (struct charset_check){0};
+    charset = clean_label(charset);
+    switch (charset.n ? lookup(charset, &name) : OWN_UNKNOWN) {
+    case OWN_UNKNOWN:
+    case OWN_1252: return; /* each byte is a character */
+    case OWN_ASCII: k->put = check_ascii; return;
+    case OWN_UTF8: k->put = check_utf8; return;
+    case OWN_ICU:
+    case OWN_NONE: break;
+    }
+    k->icu = open_strict(charset, name);
+    k->put = k->icu ? check_icu : NULL;
+}
+
+void charset_check_put(struct charset_check *k, str bytes) {
+    if (k->put && !k->wrong && bytes.n)
+        k->wrong = !k->put(k, bytes, false);
+}
+
+bool charset_check_end(struct charset_check *k) {
+    if (k->put && !k->wrong)
+        k->wrong = !k->put(k, STR_NONE, true);
+    if (k->icu)
+        ucnv_close(k->icu);
+    k->icu = NULL;
+    return !k->wrong;
 }

@@ -16,4 +16,18 @@ void charset_guess(str bytes, struct buf *out);
 
 bool charset_known(str charset);
 
+/* Whether bytes, in pieces, are text of their charset.  Charsets that nobody knows, and labels that name none, have no
+ * wrong bytes; "us-ascii" has half of them.
+ *     charset_check_begin(&k, label);  charset_check_put(&k, piece)*;  bool ok = charset_check_end(&k); */
+struct charset_check {
+    bool wrong;
+    bool (*put)(struct charset_check *k, str bytes, bool last); /* NULL: everything is right */
+    char carry[4];                                              /* UTF-8: the beginning of a character */
+    size_t carried;
+    struct UConverter *icu;
+};
+void charset_check_begin(struct charset_check *k, str charset);
+void charset_check_put(struct charset_check *k, str bytes);
+bool charset_check_end(struct charset_check *k); /* gives everything back */
+
 #endif

@@ -41,6 +41,11 @@ static void part_fault(struct mime *m, struct mime_part *p, enum mime_fault f) {
     fault(m, f, p->header_offset);
 }
 
+void mime_body_fault(struct mime *m, uint32_t part, enum mime_fault f) {
+    m->parts[part].faults |= 1u << f;
+    fault(m, f, m->parts[part].body_offset);
+}
+
 struct mime_part *mime_part(const struct mime *m) {
     return &m->parts[m->current];
 }

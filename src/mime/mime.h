@@ -48,7 +48,8 @@ enum mime_event { MIME_INPUT, MIME_PART, MIME_BODY, MIME_DONE };
     X(NO_PARTS, "no-parts", "a multipart without parts (RFC 2046 5.1)")                                                \
     X(DEPTH_LIMIT, "depth-limit", "nested deeper than 64: not looked into")                                            \
     X(PARTS_LIMIT, "parts-limit", "more than 4,000 parts: the rest is not looked into")                                \
-    X(STRINGS_LIMIT, "strings-limit", "types and names of parts of more than 4 MiB: the rest is not told")
+    X(STRINGS_LIMIT, "strings-limit", "types and names of parts of more than 4 MiB: the rest is not told")             \
+    X(BAD_CHARSET, "charset-invalid", "text with bytes that the charset it names does not have (RFC 2046 4.1.2)")
 
 enum mime_fault {
 #define X(NAME, name, sentence) MIME_FAULT_##NAME,
@@ -118,6 +119,9 @@ enum mime_event mime_next(struct mime *m, str *in, bool last);
 void mime_free(struct mime *m);
 
 struct mime_part *mime_part(const struct mime *m); /* the current one */
+
+/* What the caller has found in the body of a part. */
+void mime_body_fault(struct mime *m, uint32_t part, enum mime_fault f);
 
 /* Right after MIME_PART: do not look into this part, give its body as that of a leaf. */
 void mime_keep(struct mime *m);

@@ -21,7 +21,9 @@ struct job {
     struct reader *reader;
     uint32_t tag;
     bool head_sent;
-    size_t sent; /* bytes of its output */
+    size_t sent;    /* bytes of its output */
+    uint64_t room;  /* bytes that may still be sent: VIEW_MORE */
+    uint64_t eaten; /* bytes of the body, not yet told: VIEW_TAKEN */
     struct content *view;
 };
 
@@ -30,7 +32,6 @@ struct reader {
     struct link *link;
     struct list jobs;
     unsigned job_count;
-    bool paused;
 };
 
 static struct {
@@ -68,8 +69,7 @@ static void on_leave(evutil_socket_t fd, short what, void *arg) {
 /* A big mail leaves big holes in the heap. */
 static void on_idle(evutil_socket_t fd, short what, void *arg) {
     (void)fd, (void)what, (void)arg;
-    if (host.job_count == 0)
-        malloc_trim(0);
+    malloc_trim(0); /* views that wait for their readers may be there all the same */
 }
 
 static struct job *find_job(struct reader *r, uint32_t tag) {
@@ -93,23 +93,21 @@ static void send_head(struct job *j, const struct content_result *result) {
     j->head_sent = true;
 }
 
-/* A slow reader is felt by whoever feeds us: its next bodies wait until it has taken what is queued. */
-static bool is_full(struct reader *r) {
-    bool full = link_queued(r->link) > LINK_WINDOW;
-    if (full && !r->paused) {
-        r->paused = true;
-        link_pause(r->link);
-    }
-    return full;
+static void send_taken(struct job *j) {
+    struct frame f = {.type = FRAME_VIEW_TAKEN, .view_taken = {j->tag, j->eaten}};
+    if (j->eaten)
+        link_send(j->reader->link, &f);
+    j->eaten = 0;
 }
 
-/* As much of the output as the link should hold; false: there is more, for on_drained(). */
+/* As much of the output as was granted; false: there is more, for VIEW_MORE. */
 static bool send_out(struct job *j) {
     str rest = str_tail(content_out(j->view), j->sent), piece;
-    while ((piece = str_head(rest, FRAME_CHUNK)).n && !is_full(j->reader)) {
+    while ((piece = str_head(str_head(rest, FRAME_CHUNK), j->room)).n) {
         struct frame f = {.type = FRAME_VIEW_OUT, .view_out = {j->tag, piece}};
         link_send(j->reader->link, &f);
         j->sent += piece.n;
+        j->room -= piece.n;
         rest = str_tail(rest, piece.n);
     }
     return rest.n == 0;
@@ -125,9 +123,10 @@ static void pass_on(struct job *j) {
         return;
     content_taken(j->view);
     j->sent = 0;
-    (void)is_full(j->reader);
-    if (!result->done)
+    if (!result->done) {
+        send_taken(j);
         return;
+    }
     send_done(j->reader, j->tag, result->err, result->text);
     job_end(j);
 }
@@ -147,10 +146,14 @@ static void begin(struct reader *r, const struct frame_view_begin *f) {
         send_done(r, f->tag, ERR_UNSUPPORTED, "no such view, or no memory for it");
         return;
     }
-    *j = (struct job){.reader = r, .tag = f->tag, .view = v};
+    *j = (struct job){.reader = r, .tag = f->tag, .room = VIEW_WINDOW, .view = v};
     list_add_tail(&r->jobs, &j->node);
     r->job_count++;
     host.job_count++;
+}
+
+static void grant(struct job *j, uint64_t bytes) {
+    j->room = bytes < VIEW_OUT_MAX - j->room ? j->room + bytes : VIEW_OUT_MAX;
 }
 
 static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
@@ -170,6 +173,7 @@ static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
     case FRAME_VIEW_BODY:
         if ((j = find_job(r, f->view_body.tag)) != NULL) {
             content_body(j->view, f->view_body.bytes);
+            j->eaten += f->view_body.bytes.n;
             pass_on(j);
         }
         return;
@@ -179,27 +183,18 @@ static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
             pass_on(j);
         }
         return;
+    case FRAME_VIEW_MORE:
+        if ((j = find_job(r, f->view_more.tag)) != NULL) {
+            grant(j, f->view_more.bytes);
+            pass_on(j);
+        }
+        return;
     case FRAME_VIEW_CANCEL:
         if ((j = find_job(r, f->view_cancel.tag)) != NULL)
             job_end(j);
         return;
     default: return;
     }
-}
-
-static void on_drained(void *arg, struct link *l) {
-    struct reader *r = arg;
-    if (!r->paused)
-        return;
-    LIST_EACH_SAFE(&r->jobs, node) {
-        struct job *j = LIST_ENTRY(node, struct job, node);
-        if (content_out(j->view).n)
-            pass_on(j);
-    }
-    if (link_queued(l) > LINK_WINDOW)
-        return; /* and again when that has gone */
-    r->paused = false;
-    link_resume(l);
 }
 
 static void on_close(void *arg, struct link *l) {
@@ -213,7 +208,7 @@ static void on_close(void *arg, struct link *l) {
 }
 
 static void on_peer(enum role peer, uint32_t instance, int fd) {
-    static const struct link_ops ops = {.on_frame = on_frame, .on_close = on_close, .on_drained = on_drained};
+    static const struct link_ops ops = {.on_frame = on_frame, .on_close = on_close};
     (void)instance;
     struct reader *r = peer == ROLE_HTTPD ? calloc(1, sizeof *r) : NULL;
     if (!r) {

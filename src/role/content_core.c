@@ -55,6 +55,7 @@ struct content {
     /* the leaf whose body is passing */
     bool passing;
     struct transfer transfer;
+    struct charset_check charset; /* of text */
     struct buf decoded;
     EVP_MD_CTX *hash[DIGESTS];
     uint64_t cid_work; /* parts looked at for cid: links */
@@ -527,13 +528,30 @@ struct named {
     str name; /* canonical, in a buf of its own */
     size_t name_at;
     str value;
-    size_t order;
+    size_t order, first; /* where it stands, and where the first one of this name */
 };
 
 static int by_name(const void *a, const void *b) {
     const struct named *x = a, *y = b;
     int c = str_cmp(x->name, y->name);
     return c ? c : (x->order > y->order) - (x->order < y->order);
+}
+
+static int by_appearance(const void *a, const void *b) {
+    const struct named *x = a, *y = b;
+    int c = (x->first > y->first) - (x->first < y->first);
+    return c ? c : (x->order > y->order) - (x->order < y->order);
+}
+
+/* Names in the order in which they first appear, and all fields of a name together.  A mail may have tens of thousands
+ * of both: they are sorted. */
+static void group_fields(struct named *fields, size_t n) {
+    if (n == 0)
+        return;
+    qsort(fields, n, sizeof *fields, by_name);
+    for (size_t i = 0; i < n; i++)
+        fields[i].first = i && str_eq(fields[i].name, fields[i - 1].name) ? fields[i - 1].first : fields[i].order;
+    qsort(fields, n, sizeof *fields, by_appearance);
 }
 
 /* A value on one line: each fold becomes one blank. */
@@ -561,7 +579,7 @@ static size_t count_fields(str block) {
     return n;
 }
 
-static struct named *sorted_fields(str block, size_t count, struct buf *names) {
+static struct named *grouped_fields(str block, size_t count, struct buf *names) {
     struct header_iter it = HEADER_ITER(block);
     struct header h;
     size_t n = 0;
@@ -576,8 +594,7 @@ static struct named *sorted_fields(str block, size_t count, struct buf *names) {
     }
     for (size_t i = 0; i < n; i++)
         fields[i].name = str_sub(buf_str(names), fields[i].name_at, fields[i].name.n);
-    if (n)
-        qsort(fields, n, sizeof *fields, by_name);
+    group_fields(fields, n);
     return fields;
 }
 
@@ -585,7 +602,7 @@ static void end_headers(struct content *v) {
     str block = buf_str(&v->head);
     struct buf names = BUF(block.n + 1);
     size_t count = count_fields(block);
-    struct named *fields = sorted_fields(block, count, &names);
+    struct named *fields = grouped_fields(block, count, &names);
     if (!fields) {
         fail(v, ERR_NOMEM, "out of memory");
         return;
@@ -593,8 +610,8 @@ static void end_headers(struct content *v) {
     set_head(v, json_type, 0);
     buf_char(&v->out, '{');
     for (size_t i = 0; i < count; i++) {
-        bool first = i == 0 || !str_eq(fields[i].name, fields[i - 1].name);
-        bool last = i + 1 == count || !str_eq(fields[i].name, fields[i + 1].name);
+        bool first = i == 0 || fields[i].first != fields[i - 1].first;
+        bool last = i + 1 == count || fields[i].first != fields[i + 1].first;
         if (first) {
             buf_add(&v->out, i ? S(",") : S(""));
             json_value(&v->out, fields[i].name);
@@ -864,6 +881,7 @@ static void use_decoded(struct content *v) {
         EVP_DigestUpdate(v->hash[i], bytes.p, bytes.n);
     if (max > v->raw.n)
         buf_add(&v->raw, str_head(bytes, max - v->raw.n));
+    charset_check_put(&v->charset, bytes);
     if (v->selected)
         buf_add(&v->out, bytes);
     if (v->decoded.full || v->raw.full || v->out.full)
@@ -879,6 +897,8 @@ static void finish_leaf(struct content *v) {
     transfer_end(&v->transfer, &v->decoded);
     use_decoded(v);
     v->passing = false;
+    if (!charset_check_end(&v->charset))
+        mime_body_fault(&v->mime, v->leaf_count - 1, MIME_FAULT_BAD_CHARSET);
     l->faults = v->transfer.faults;
     for (int i = 0; l->hashed && i < DIGESTS; i++)
         EVP_DigestFinal_ex(v->hash[i], l->digests[i], NULL);
@@ -932,6 +952,8 @@ static void on_part(struct content *v) {
     l->hashed = kinds[v->kind].hashes && (l->use == USE_ATTACHMENT || l->use == USE_INLINE);
     if (l->hashed)
         start_hashes(v);
+    bool checked = v->kind == VIEW_STRUCTURE && mime_is(p, S("text"), S(""));
+    charset_check_begin(&v->charset, checked ? p->charset : STR_NONE);
     transfer_init(&v->transfer, p->encoding);
     v->passing = true;
 }
@@ -979,8 +1001,10 @@ void content_free(struct content *v) {
     if (!v)
         return;
     count(v, 0);
-    if (v->passing)
+    if (v->passing) {
         transfer_end(&v->transfer, &v->decoded);
+        (void)charset_check_end(&v->charset);
+    }
     struct buf *bufs[] = {&v->argument, &v->filename, &v->type, &v->envelope_bytes, &v->head,
                           &v->decoded,  &v->raw,      &v->text, &v->html,           &v->out};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
@@ -1014,6 +1038,7 @@ static void release_inputs(struct content *v) {
     struct buf *bufs[] = {&v->envelope_bytes, &v->head, &v->raw, &v->text, &v->html};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_free(bufs[i]);
+    buf_trim(&v->out);
 }
 
 void content_end(struct content *v) {

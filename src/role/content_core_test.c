@@ -124,8 +124,11 @@ static void test_headers(void **state) {
     (void)state;
     enum err e;
     assert_string_equal(view(VIEW_HEADERS, "", S("x-b: 2\r\nSubject: a\r\n\tb\r\njunk\r\n"), 1, &e),
-                        "{\"Subject\":[\"a b\"],\"X-B\":[\"2\"]}");
-    assert_non_null(strstr(view(VIEW_HEADERS, "", str_of(ugly), 50, &e), "\"X-Two\":[\"1\",\"2\"]}"));
+                        "{\"X-B\":[\"2\"],\"Subject\":[\"a b\"]}");
+    assert_string_equal(
+        view(VIEW_HEADERS, "", S("Received: 1\r\nTo: x\r\nRECEIVED: 2\r\nA: b\r\nto: y\r\n\r\n"), 7, &e),
+        "{\"Received\":[\"1\",\"2\"],\"To\":[\"x\",\"y\"],\"A\":[\"b\"]}");
+    assert_non_null(strstr(view(VIEW_HEADERS, "", str_of(ugly), 50, &e), "\"X-Two\":[\"1\",\"2\"],\"Content-Type\""));
     assert_string_equal(view(VIEW_HEADERS, "", S(""), 1, &e), "{}");
 }
 
@@ -145,6 +148,44 @@ static void test_structure(void **state) {
     assert_non_null(strstr(json, "\"duplicate-from\""));
     assert_non_null(strstr(json, "\"bad-date\""));
     assert_non_null(strstr(json, "\"missing-message-id\""));
+}
+
+/* What the charset of a text does not have is a fault of that part. */
+static void test_bytes_of_another_charset(void **state) {
+    (void)state;
+    static const struct {
+        str head, body;
+        bool wrong;
+    } rows[] = {
+        {S_INIT("text/plain; charset=UTF-8"), S_INIT("gr\xfc\xdf"), true},
+        {S_INIT("text/plain; charset=UTF-8"), S_INIT("gr\xfcsse"), true},
+        {S_INIT("text/plain; charset=UTF-8"), S_INIT("\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"), false},
+        {S_INIT("text/plain; charset=UTF-8"), S_INIT("\xe2\x82"), true}, /* cut */
+        {S_INIT("text/plain; charset=UTF-8"), S_INIT("\x80"), true},
+        {S_INIT("text/plain; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable"), S_INIT("=E9"), true},
+        {S_INIT("text/html; charset=us-ascii"), S_INIT("\xc3\xbc"), true},
+        {S_INIT("text/plain; charset=iso-8859-1"), S_INIT("\x80\xff"), false},
+        {S_INIT("text/plain; charset=unknown-8bit"), S_INIT("\xff"), false},
+        {S_INIT("text/plain; charset=nobody-knows"), S_INIT("\xff"), false},
+        {S_INIT("text/plain"), S_INIT("\xff"), false},
+        {S_INIT("text/plain; charset=iso-2022-jp"), S_INIT("\x1b$B$3\x1b(B"), false},
+        {S_INIT("text/plain; charset=shift_jis"), S_INIT("\x82\xb1\x82"), true},
+        {S_INIT("text/plain; charset=euc-jp"), S_INIT("\xa4\xb3"), false},
+        {S_INIT("application/x; charset=utf-8"), S_INIT("\xff"), false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t step = 1; step < 100; step += 96) {
+            struct buf mail = BUF(1000);
+            enum err e;
+            buf_printf(&mail, "MIME-Version: 1.0\r\nContent-Type: %.*s\r\n\r\n", STR_ARG(rows[i].head));
+            buf_add(&mail, rows[i].body);
+            const char *json = view(VIEW_STRUCTURE, "", buf_str(&mail), step, &e);
+            const char *part = strstr(json, "\"Parts\"");
+            assert_int_equal(e, OK);
+            assert_int_equal(strstr(json, "\"Name\":\"charset-invalid\"") != NULL, rows[i].wrong);
+            assert_int_equal(strstr(part, "\"charset-invalid\"") != NULL, rows[i].wrong);
+            buf_free(&mail);
+        }
 }
 
 static void test_snippet_is_cut_between_characters(void **state) {
@@ -290,6 +331,7 @@ int main(void) {
         cmocka_unit_test(test_message),
         cmocka_unit_test(test_parts_and_bodies),
         cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_bytes_of_another_charset),
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_snippet_is_cut_between_characters),
         cmocka_unit_test(test_refusals),

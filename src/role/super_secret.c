@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "sys/tls.h"
+#include "sys/whole.h"
 
 static struct buf *add(struct super_secrets *s, str listener, const char *what) {
     struct super_secret *more = realloc(s->list, (s->count + 1) * sizeof *more);
@@ -23,24 +24,6 @@ static struct buf *add(struct super_secrets *s, str listener, const char *what) 
     else
         snprintf(one->name, sizeof one->name, "%s", what);
     return &one->bytes;
-}
-
-static enum err read_file(const char *path, struct buf *out, struct why *w) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return why(w, ERR_IO, "%s: %s", path, strerror(errno));
-    ssize_t n = 1;
-    while (n > 0 && !out->full) {
-        char *at = buf_room(out, 16 * 1024);
-        n = at ? read(fd, at, 16 * 1024) : 0;
-        if (n > 0)
-            buf_grew(out, (size_t)n);
-    }
-    int reason = errno;
-    close(fd);
-    if (out->full)
-        return why(w, ERR_LIMIT, "%s: larger than %d bytes", path, SUPER_SECRET_MAX);
-    return n < 0 ? why(w, ERR_IO, "%s: %s", path, strerror(reason)) : OK;
 }
 
 /* A file is there with these bytes, or not at all: written aside, synced, renamed. */
@@ -61,9 +44,9 @@ static enum err write_file(const char *path, str bytes, struct why *w) {
 static bool load_pair(struct super_secrets *s, str listener, str cert, str key, struct conf_errors *errors) {
     struct why w;
     struct super_secret pair[2] = {{.bytes = {.limit = SUPER_SECRET_MAX}}, {.bytes = {.limit = SUPER_SECRET_MAX}}};
-    enum err e = read_file(cert.p, &pair[0].bytes, &w);
+    enum err e = whole_read_file(cert.p, SUPER_SECRET_MAX, &pair[0].bytes, &w);
     if (e == OK)
-        e = read_file(key.p, &pair[1].bytes, &w);
+        e = whole_read_file(key.p, SUPER_SECRET_MAX, &pair[1].bytes, &w);
     if (e == OK)
         e = tls_check_pair(buf_str(&pair[0].bytes), buf_str(&pair[1].bytes), cert.p, key.p, &w);
     for (int i = 0; i < 2 && e == OK; i++) {
@@ -96,7 +79,8 @@ static enum err make_own(const struct conf *c, const char *cert_file, const char
 
 static bool own_is_usable(const char *cert_file, const char *key_file) {
     struct buf cert = BUF(SUPER_SECRET_MAX), key = BUF(SUPER_SECRET_MAX);
-    bool ok = read_file(cert_file, &cert, NULL) == OK && read_file(key_file, &key, NULL) == OK &&
+    bool ok = whole_read_file(cert_file, SUPER_SECRET_MAX, &cert, NULL) == OK &&
+              whole_read_file(key_file, SUPER_SECRET_MAX, &key, NULL) == OK &&
               tls_check_pair(buf_str(&cert), buf_str(&key), cert_file, key_file, NULL) == OK;
     buf_free(&cert);
     buf_wipe(&key);
@@ -138,7 +122,7 @@ static bool check_auth_lines(str text, const char *path, struct conf_errors *err
 static bool load_auth(struct super_secrets *s, const struct conf *c, struct conf_errors *errors) {
     struct why w;
     struct buf *b = add(s, STR_NONE, "auth");
-    enum err e = b ? read_file(c->auth_file.p, b, &w) : why(&w, ERR_NOMEM, "no memory");
+    enum err e = b ? whole_read_file(c->auth_file.p, SUPER_SECRET_MAX, b, &w) : why(&w, ERR_NOMEM, "no memory");
     if (e == OK)
         return check_auth_lines(buf_str(b), c->auth_file.p, errors);
     conf_errors_add(errors, NULL, 0, "auth_file: %s", w.text);

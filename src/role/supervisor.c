@@ -35,6 +35,7 @@
 #include "sys/log.h"
 #include "sys/notify.h"
 #include "sys/tls.h"
+#include "sys/whole.h"
 
 enum {
     CONF_FD = 3,
@@ -832,17 +833,6 @@ static void on_child(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- main ---- */
 
-static bool read_all(int fd, struct buf *out) {
-    ssize_t n = 1;
-    while (n > 0 && !out->full) {
-        char *at = buf_room(out, 16 * 1024);
-        n = at ? read(fd, at, 16 * 1024) : 0;
-        if (n > 0)
-            buf_grew(out, (size_t)n);
-    }
-    return n == 0 && !out->full;
-}
-
 static bool find_folder(void) {
     ssize_t n = readlink("/proc/self/exe", sup.procs.folder, sizeof sup.procs.folder - 1);
     if (n <= 0)
@@ -891,7 +881,7 @@ static int prepare(void) {
     struct conf_errors errors = {0};
     struct buf text = BUF(CONF_FILE_MAX);
     int status = 0;
-    if (!read_all(CONF_FD, &text)) {
+    if (whole_read_fd(CONF_FD, "the configuration", CONF_FILE_MAX, &text, NULL) != OK) {
         say("the supervisor is started by penfold, not by hand");
         return EX_USAGE;
     }

@@ -13,7 +13,10 @@ enum {
     SWEEP = 250,  /* rows the broom takes with one transaction */
     RETIRE_LOOK = 20000,
     PRUNE_EVERY = 200, /* sessions put between two looks at the old ones */
-    PACE_MS = 20,      /* between two transactions: under load each is larger, and they share the pages they write */
+    RELIEF_MS = 50,    /* after a full disk was given the log of the database, or a piece of the spare */
+    RELIEF_MAX = 10,
+    RETRY_MS = 1000,
+    PACE_MS = 20, /* between two transactions: under load each is larger, and they share the pages they write */
 };
 
 struct follower {
@@ -360,10 +363,10 @@ static bool take_ops(struct follower *f, struct list *ops, struct follower_limit
 }
 
 /* False: stopped while the database refuses.  What is not applied will be, at the next start. */
-static bool may_try_again(struct follower *f) {
+static bool may_try_again(struct follower *f, uint64_t ms) {
     pthread_mutex_lock(&f->lock);
     if (!f->stop)
-        wait_ms(f, 1000);
+        wait_ms(f, ms);
     bool again = !f->stop;
     pthread_mutex_unlock(&f->lock);
     return again;
@@ -378,6 +381,18 @@ static void give_back(struct follower *f, struct list *ops) {
     pthread_mutex_unlock(&f->lock);
 }
 
+/* On a full disk the log of the database is room: copied into it and cut.  Returns how long to wait before the next
+ * try; in that time the host may give up its spare. */
+static uint64_t relieve(struct follower *f, enum err e, unsigned tries) {
+    struct why w;
+    bool all = false;
+    if (e != ERR_FULL)
+        return RETRY_MS;
+    e = db_checkpoint(f->db, true, &all, &w);
+    (void)e; /* the spare alone may be enough */
+    return tries < RELIEF_MAX ? RELIEF_MS : RETRY_MS;
+}
+
 static void *follow(void *arg) {
     struct follower *f = arg;
     struct follower_limits limits;
@@ -388,6 +403,7 @@ static void *follow(void *arg) {
         assert(n);
         struct why w = {0};
         enum err e;
+        unsigned tries = 0;
         while ((e = transact(f, &ops, &limits, n, &w))) {
             n->change_count = n->duplicates = 0;
             n->big_bytes = n->retire = 0;
@@ -396,7 +412,7 @@ static void *follow(void *arg) {
             n->why = w;
             n->state = *db_state(f->db);
             report(f, n);
-            if (!may_try_again(f)) {
+            if (!may_try_again(f, relieve(f, e, tries++))) {
                 give_back(f, &ops);
                 return NULL;
             }

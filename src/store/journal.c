@@ -648,8 +648,8 @@ struct journal_position journal_position(const struct journal *j) {
     return (struct journal_position){j->good.seq, j->good.epoch, j->good.end};
 }
 
-bool journal_broken(const struct journal *j) {
-    return j->broken != OK;
+enum err journal_broken(const struct journal *j) {
+    return j->broken;
 }
 
 static bool more_parts(struct journal *j, size_t n) {
@@ -941,10 +941,18 @@ enum err journal_commit(struct journal *j, struct why *w) {
     return e;
 }
 
+enum err journal_turn(struct journal *j, struct why *w) {
+    assert(j->header_count == 0);
+    if (j->broken)
+        return why(w, j->broken, "%s", j->broken_why.text);
+    enum err e = roll(j, w);
+    return e ? e : journal_commit(j, w);
+}
+
 /* ---- the next segment ---- */
 
-bool journal_want(struct journal *j, struct journal_job *job) {
-    if (j->prepared || j->preparing)
+bool journal_want(struct journal *j, uint64_t room, struct journal_job *job) {
+    if (j->prepared || j->preparing || (!j->free_count && room < j->segment_size))
         return false;
     *job = (struct journal_job){.disk = j->disk, .epoch = next_epoch(j), .size = j->segment_size};
     memcpy(job->dir, j->dir, sizeof(job->dir));
@@ -1065,11 +1073,28 @@ size_t journal_recycle(struct journal *j, uint64_t checkpointed_seq) {
     return freed;
 }
 
-struct journal_segment *journal_mostly_dead(struct journal *j, uint64_t applied_seq) {
+bool journal_shrink(struct journal *j) {
+    char path[JOURNAL_PATH];
+    if (j->free_count)
+        free_path(path, j->dir, j->free[--j->free_count]);
+    else if (j->prepared) {
+        journal_path(path, j->dir, j->prepared);
+        j->prepared = 0;
+    } else
+        return false;
+    (void)j->disk->ops->unlink(j->disk, path); /* where this fails it is a free or unused one at the next start */
+    return true;
+}
+
+struct journal_segment *journal_current(struct journal *j) {
+    return &j->segments[j->count - 1];
+}
+
+struct journal_segment *journal_mostly_dead(struct journal *j, uint64_t applied_seq, uint64_t live_max) {
     struct journal_segment *best = NULL;
     for (size_t i = 0; i + 1 < j->count; i++) {
         struct journal_segment *s = &j->segments[i];
-        bool worth = s->live_count && s->live < j->segment_size / 4 && applied_seq >= s->last_seq && !s->compacting;
+        bool worth = s->live_count && s->live < live_max && applied_seq >= s->last_seq && !s->compacting;
         if (worth && (!best || s->live < best->live))
             best = s;
     }

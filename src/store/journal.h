@@ -87,9 +87,11 @@ enum err journal_add(struct journal *j, enum journal_type type, const struct iov
 /* Writes and syncs the group.  OK: it is on stable storage.  Else none of it is, and none will come back unless
  * journal_unsure(). */
 enum err journal_commit(struct journal *j, struct why *w) MUST_CHECK;
-bool journal_broken(const struct journal *j);
-bool journal_unsure(const struct journal *j); /* the last refused group came back if the process ended now */
+enum err journal_broken(const struct journal *j); /* why nothing can be written at present, or OK */
+bool journal_unsure(const struct journal *j);     /* the last refused group came back if the process ended now */
 enum err journal_repair(struct journal *j, struct why *w) MUST_CHECK;
+/* Goes on in a fresh segment, between two groups: so the current one can be recycled when nothing in it is alive. */
+enum err journal_turn(struct journal *j, struct why *w) MUST_CHECK;
 uint64_t journal_record_max(const struct journal *j); /* of a body */
 uint64_t journal_durable(const struct journal *j);    /* the highest synced seq */
 struct journal_position journal_position(const struct journal *j);
@@ -102,7 +104,9 @@ struct journal_job {
     enum err result;
     struct why why;
 };
-bool journal_want(struct journal *j, struct journal_job *job); /* false: there is one, or one is being made */
+/* False: there is one, or one is being made, or it would need more than `room` bytes of the disk: then the journal
+ * grows a file as it writes, and stops where the disk is full, not one segment earlier. */
+bool journal_want(struct journal *j, uint64_t room, struct journal_job *job);
 void journal_prepare(struct journal_job *job);
 void journal_prepared(struct journal *j, const struct journal_job *job);
 
@@ -111,8 +115,12 @@ void journal_prepared(struct journal *j, const struct journal_job *job);
 void journal_live(struct journal *j, uint64_t epoch, int64_t bytes, int64_t count, uint64_t applied_seq);
 size_t journal_recycle(struct journal *j, uint64_t checkpointed_seq);   /* how many are free now */
 bool journal_recyclable(const struct journal *j, uint64_t applied_seq); /* a checkpoint would free something */
-/* The mostly dead segment most worth copying, or NULL; only among those whose records are all applied. */
-struct journal_segment *journal_mostly_dead(struct journal *j, uint64_t applied_seq);
+/* The segment most worth copying, with less than live_max bytes alive, or NULL; only among those whose records are all
+ * applied. */
+struct journal_segment *journal_mostly_dead(struct journal *j, uint64_t applied_seq, uint64_t live_max);
+struct journal_segment *journal_current(struct journal *j);
+/* Gives a segment that holds nothing, free or made ahead, back to the disk; false: there is none. */
+bool journal_shrink(struct journal *j);
 struct journal_segment *journal_find(struct journal *j, uint64_t epoch);
 uint64_t journal_disk_bytes(const struct journal *j);
 size_t journal_segments(const struct journal *j);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <ftw.h>
 
 #include "store/file_fault.h"
 
@@ -143,12 +144,38 @@ static void a_prepared_segment_is_used(void **state) {
     struct model *m = model_new(2);
     struct journal_job job;
     for (int i = 0; i < 200; i++) {
-        if (journal_want(m->j, &job)) {
+        if (journal_want(m->j, UINT64_MAX, &job)) {
             journal_prepare(&job);
             assert_int_equal(job.result, OK);
             journal_prepared(m->j, &job);
         }
         assert_int_equal(write_group(m, false), OK);
+    }
+    reopen(m);
+    assert_kept(m);
+    model_free(m);
+}
+
+static void a_segment_needs_room(void **state) {
+    (void)state;
+    struct model *m = model_new(2);
+    struct journal_job job;
+    struct why w;
+    assert_false(journal_shrink(m->j));
+    assert_false(journal_want(m->j, 100, &job));
+    assert_true(journal_want(m->j, UINT64_MAX, &job));
+    journal_prepare(&job);
+    assert_int_equal(job.result, OK);
+    journal_prepared(m->j, &job);
+    assert_true(journal_shrink(m->j)); /* the one made ahead goes back to the disk */
+    assert_false(journal_shrink(m->j));
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(write_group(m, false), OK);
+        if (i % 10 == 9) {
+            uint64_t was = journal_current(m->j)->epoch;
+            assert_int_equal(journal_turn(m->j, &w), OK);
+            assert_true(journal_current(m->j)->epoch > was);
+        }
     }
     reopen(m);
     assert_kept(m);
@@ -368,7 +395,7 @@ static void recycled_segments_hold_no_ghosts(void **state) {
     struct journal_position applied = {0};
     for (int round = 0; round < 30; round++) {
         struct journal_job job;
-        if (journal_want(m->j, &job)) {
+        if (journal_want(m->j, UINT64_MAX, &job)) {
             journal_prepare(&job);
             journal_prepared(m->j, &job);
         }
@@ -450,9 +477,14 @@ static void write_large(struct journal *j, size_t together) {
         free(bodies[i]);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
 static void large_groups_in_real_files(void **state) {
     (void)state;
-    char dir[] = "journal_test.XXXXXX", remove[64];
+    char dir[] = "journal_test.XXXXXX";
     assert_non_null(mkdtemp(dir));
     struct journal_recovery found;
     struct why w;
@@ -467,14 +499,14 @@ static void large_groups_in_real_files(void **state) {
         write_large(j, round + 1);
         journal_close(j);
     }
-    snprintf(remove, sizeof(remove), "rm -r %s", dir);
-    assert_int_equal(system(remove), 0);
+    assert_int_equal(nftw(dir, remove_one, 4, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_it_was_given),
         cmocka_unit_test(a_prepared_segment_is_used),
+        cmocka_unit_test(a_segment_needs_room),
         cmocka_unit_test(torn_tails_lose_nothing),
         cmocka_unit_test(flipped_bits_are_damage),
         cmocka_unit_test(flipped_front_of_a_segment_is_damage),

@@ -35,11 +35,12 @@ struct db {
 
 static enum err refused(struct db *db, struct why *w) {
     int code = sqlite3_errcode(db->sqlite);
-    enum err e = code == SQLITE_FULL                               ? ERR_FULL
-                 : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
-                 : code == SQLITE_NOMEM                            ? ERR_NOMEM
-                                                                   : ERR_IO;
-    return why(w, e, "database: %s (%d)", sqlite3_errmsg(db->sqlite), sqlite3_extended_errcode(db->sqlite));
+    int more = sqlite3_extended_errcode(db->sqlite); /* its shared memory is a file, which cannot grow on a full disk */
+    enum err e = code == SQLITE_FULL || more == SQLITE_IOERR_SHMSIZE ? ERR_FULL
+                 : code == SQLITE_CORRUPT || code == SQLITE_NOTADB   ? ERR_CORRUPT
+                 : code == SQLITE_NOMEM                              ? ERR_NOMEM
+                                                                     : ERR_IO;
+    return why(w, e, "database: %s (%d)", sqlite3_errmsg(db->sqlite), more);
 }
 
 /* ---- a statement: bind in order, then step ---- */
@@ -577,6 +578,12 @@ enum err db_retire(struct db *db, const struct db_limits *limits, uint64_t look,
     }
     query_end(&q);
     return e;
+}
+
+void db_wal_max(struct db *db, uint64_t bytes) {
+    enum { PAGE = 4096, LEAST = 1000, MOST = 16000 };
+    uint64_t pages = bytes / PAGE;
+    sqlite3_wal_autocheckpoint(db->sqlite, pages < LEAST ? LEAST : pages > MOST ? MOST : (int)pages);
 }
 
 enum err db_checkpoint(struct db *db, bool truncate, bool *all, struct why *w) {

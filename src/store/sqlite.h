@@ -74,6 +74,7 @@ struct db_limits {
 /* Up to which number must the oldest give way?  *num 0: none must.  Looks at `look` rows at most. */
 enum err db_retire(struct db *db, const struct db_limits *limits, uint64_t look, uint64_t *num, uint64_t *count,
                    struct why *w) MUST_CHECK;
+void db_wal_max(struct db *db, uint64_t bytes); /* its log is copied into it when it is so large */
 /* Copies the log of the database into it and syncs.  *all: everything committed is on stable storage. */
 enum err db_checkpoint(struct db *db, bool truncate, bool *all, struct why *w) MUST_CHECK;
 

@@ -17,6 +17,7 @@ enum {
     PATIENCE_MS = 500,        /* a reader waits so long for the database, then gets what there is */
     STATS_MS = 100,           /* between two CHANGED_STATS */
     LOOK_EVERY = 1024 * 1024, /* of what came: a second is long enough to fill the reserve */
+    TURN_MIN = 256 * 1024,    /* a segment with less in it is not worth leaving */
     REPLAY_BATCH = 1000,
 };
 
@@ -123,6 +124,7 @@ static enum err lock(struct store *s, struct why *w) {
             return disk_error(errno, w, "lock", path);
         return why(w, ERR_EXISTS, "another penfold (pid %s) uses %s", n > 0 ? pid : "unknown", s->data);
     }
+    spare_make_way(s->disk, s->data, s->journal_dir);
     char pid[24];
     int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid());
     if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) != n)
@@ -217,6 +219,32 @@ static enum err start_threads(struct store *s, struct why *w) {
 }
 
 static void want_segment(struct store *s);
+static void want_spare(struct store *s);
+static void look_at_space(struct store *s);
+static uint64_t reserve_now(struct store *s);
+
+static enum err try_files(struct store *s, struct why *w) {
+    enum err e = db_open(&s->db, s->db_path, DB_WRITE, w);
+    if (!e) /* its name too: marks are nowhere else */
+        e = disk_sync_dir(s->disk, s->data, w);
+    if (e)
+        return e;
+    db_wal_max(s->db, reserve_now(s) / 2); /* copying it takes room, too */
+    return recover(s, w);
+}
+
+/* On a full disk with all of the spare, if it takes that. */
+static enum err open_files(struct store *s, struct why *w) {
+    enum err e;
+    while ((e = try_files(s, w)) == ERR_FULL && spare_give_up(s->disk, s->data)) {
+        journal_close(s->journal);
+        db_close(s->db);
+        s->journal = NULL;
+        s->db = NULL;
+        s->big_bytes = 0;
+    }
+    return e;
+}
 
 enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg,
                     struct why *w) {
@@ -245,11 +273,7 @@ enum err store_open(struct store **out, const struct store_options *o, const str
     if (!e)
         e = make_directories(s, w);
     if (!e)
-        e = db_open(&s->db, s->db_path, DB_WRITE, w);
-    if (!e) /* its name too: marks are nowhere else */
-        e = disk_sync_dir(s->disk, s->data, w);
-    if (!e)
-        e = recover(s, w);
+        e = open_files(s, w);
     if (!e) {
         s->applied = *db_state(s->db);
         e = start_threads(s, w);
@@ -259,6 +283,8 @@ enum err store_open(struct store **out, const struct store_options *o, const str
         return e;
     }
     log_event(EV_STORE_OPEN, LOG_STR("data", str_of(s->data)), LOG_NUM("messages", s->applied.total), LOG_END);
+    look_at_space(s);
+    want_spare(s);
     want_segment(s);
     *out = s;
     return OK;
@@ -277,12 +303,32 @@ void store_set_limits(struct store *s, const struct store_options *o) {
     follower_limits(s->follower, &limits);
 }
 
-/* ---- the state told to those who bring mail ---- */
+static void push(struct store *s, struct op *o, const struct journal_place *place) {
+    assert(o); /* without memory for what is durable already it is better to end and to recover */
+    if (place) {
+        o->after = (struct journal_position){place->seq, place->epoch, place->offset + place->length};
+        s->last_pushed = place->seq;
+    }
+    s->behind++;
+    follower_push(s->follower, o);
+}
+
+/* ---- what is told ---- */
+
+enum io_source { IO_JOURNAL, IO_SEGMENT, IO_DATABASE, IO_COMPACTION };
+
+/* The log gets what is wrong when it begins, not each time it is met. */
+static void tell_io(struct store *s, enum io_source source, enum err e, const struct why *w) {
+    unsigned bit = 1u << source;
+    if (e && !(s->io_told & bit))
+        log_event(EV_STORE_IO, LOG_WHY(w), LOG_END);
+    s->io_told = e ? s->io_told | bit : s->io_told & ~bit;
+}
 
 static void tell_state(struct store *s) {
-    enum err e = s->disk_state;
-    if (journal_broken(s->journal))
-        e = e == ERR_FULL ? ERR_FULL : ERR_IO;
+    enum err e = s->disk_state, broken = journal_broken(s->journal);
+    if (broken)
+        e = e == ERR_FULL || broken == ERR_FULL ? ERR_FULL : ERR_IO;
     if (e == s->state)
         return;
     s->state = e;
@@ -299,11 +345,76 @@ static uint64_t reserve(const struct store_options *o, uint64_t total) {
     return o->disk_reserve ? o->disk_reserve : part > message ? part : message;
 }
 
-static void look_at_space(struct store *s) {
+static uint64_t reserve_now(struct store *s) {
     uint64_t free_bytes = 0, total = 0;
     int r = s->disk->ops->space(s->disk, s->data, &free_bytes, &total);
+    return reserve(&s->options, r < 0 ? 0 : total);
+}
+
+static void checkpoint(struct store *s, bool truncate) {
+    struct op *o = s->checkpointing ? NULL : op_new(OP_CHECKPOINT, 0);
+    if (!o)
+        return;
+    o->all = truncate;
+    s->checkpointing = true;
+    push(s, o, NULL);
+}
+
+/* Below the reserve no segment is kept that holds nothing; and the log of the database goes while there is room for the
+ * copy.  A full disk must have a little more than the reserve to be one no longer, or its state changed all the time.
+ */
+static void look_at_space(struct store *s) {
+    uint64_t total = 0, kept = 0, need = 0;
+    bool was_full = s->disk_state == ERR_FULL;
+    int r;
+    do {
+        r = s->disk->ops->space(s->disk, s->data, &s->free_bytes, &total);
+        kept = reserve(&s->options, total);
+        need = kept + (was_full ? LOOK_EVERY : 0);
+    } while (r >= 0 && s->free_bytes < need && journal_shrink(s->journal));
     s->since_look = 0;
-    s->disk_state = r < 0 ? ERR_IO : free_bytes < reserve(&s->options, total) ? ERR_FULL : OK;
+    s->spare_bytes = spare_size(kept);
+    s->exhausted = r >= 0 && s->free_bytes < kept / 2;
+    s->room = r >= 0 && s->free_bytes > need ? s->free_bytes - need : 0;
+    s->disk_state = r < 0 ? ERR_IO : s->free_bytes < need ? ERR_FULL : OK;
+    if (s->disk_state == ERR_FULL && !was_full)
+        checkpoint(s, true);
+}
+
+void store_came(struct store *s, size_t bytes) {
+    s->since_look += bytes;
+    if (s->since_look >= LOOK_EVERY)
+        look_at_space(s);
+}
+
+/* ---- the spare ---- */
+
+static void spare_run(struct task *t, void *context) {
+    struct store *s = context;
+    struct why w;
+    (void)t;
+    s->spare_result = spare_make(s->disk, s->data, s->spare_bytes, &w);
+}
+
+static void spare_done(struct task *t, void *context) {
+    struct store *s = context;
+    (void)t;
+    s->spare_making = false;
+    s->spare = s->spare_result == OK; /* else it is tried again when there is room */
+}
+
+static void want_spare(struct store *s) {
+    if (s->spare || s->spare_making || s->spare_bytes == 0 || s->room < s->spare_bytes)
+        return;
+    s->spare_making = true;
+    s->room -= s->spare_bytes;
+    s->spare_task = (struct task){.run = spare_run, .done = spare_done};
+    worker_push(&s->preparing, &s->spare_task);
+}
+
+static void give_up_spare(struct store *s) {
+    (void)spare_give_up(s->disk, s->data);
+    s->spare = false;
 }
 
 static void look_at_lag(struct store *s) {
@@ -329,12 +440,11 @@ static void segment_made(struct task *t, void *context) {
     struct store *s = context;
     journal_prepared(s->journal, &s->job);
     s->unprepared = s->job.result != OK; /* tried again each second; until then the journal grows files as it writes */
-    if (s->unprepared && s->state == OK)
-        log_event(EV_STORE_IO, LOG_WHY(&s->job.why), LOG_END);
+    tell_io(s, IO_SEGMENT, s->job.result, &s->job.why);
 }
 
 static void want_segment(struct store *s) {
-    if (s->unprepared || !journal_want(s->journal, &s->job))
+    if (s->unprepared || !journal_want(s->journal, s->room, &s->job))
         return;
     s->job_task = (struct task){.run = segment_make, .done = segment_made};
     worker_push(&s->preparing, &s->job_task);
@@ -347,16 +457,6 @@ void store_wait(struct store *s, struct item *i) {
     list_add_tail(&s->waiting, &i->node);
     if (first)
         s->ops.soon(s->arg);
-}
-
-static void push(struct store *s, struct op *o, const struct journal_place *place) {
-    assert(o); /* without memory for what is durable already it is better to end and to recover */
-    if (place) {
-        o->after = (struct journal_position){place->seq, place->epoch, place->offset + place->length};
-        s->last_pushed = place->seq;
-    }
-    s->behind++;
-    follower_push(s->follower, o);
 }
 
 static enum err item_add(struct store *s, struct item *i, struct why *w) {
@@ -478,7 +578,22 @@ static void finish_moved(struct store *s, struct item *i, enum err e) {
     compact_on(s);
 }
 
+/* A deletion that found no space gets the spare: who cannot delete can never help himself. */
+static bool try_again(struct store *s, struct item *i, enum err e) {
+    struct why w;
+    if (e != ERR_FULL || i->again || (i->kind != ITEM_GONE && i->kind != ITEM_GONE_BELOW))
+        return false;
+    give_up_spare(s);
+    if (journal_repair(s->journal, &w) != OK)
+        return false;
+    i->again = true;
+    store_wait(s, i);
+    return true;
+}
+
 static void item_finish(struct store *s, struct item *i, enum err e, const char *text) {
+    if (try_again(s, i, e))
+        return;
     switch (i->kind) {
     case ITEM_MAIL: finish_mail(s, i, e, text); break;
     case ITEM_GONE: finish_gone(s, i, e, text); break;
@@ -490,8 +605,8 @@ static void item_finish(struct store *s, struct item *i, enum err e, const char 
 static void group_end(struct store *s, struct list *group) {
     struct why w = {0};
     enum err e = journal_commit(s->journal, &w);
-    if (e)
-        log_event(EV_STORE_IO, LOG_WHY(&w), LOG_END);
+    if (e || !list_empty(group)) /* nothing written is no sign of health */
+        tell_io(s, IO_JOURNAL, e, &w);
     LIST_EACH_SAFE(group, node) {
         list_remove(node);
         item_finish(s, LIST_ENTRY(node, struct item, node), e, w.text);
@@ -516,8 +631,6 @@ void store_commit(struct store *s) {
             list_add_tail(&group, n);
     }
     group_end(s, &group);
-    if (s->since_look >= LOOK_EVERY)
-        look_at_space(s);
     want_segment(s);
     look_at_lag(s);
     tell_state(s);
@@ -721,12 +834,6 @@ static void recycle(struct store *s, uint64_t checkpointed) {
         log_event(EV_STORE_RECYCLED, LOG_NUM("segments", freed), LOG_END);
 }
 
-static void tell_trouble(struct store *s, const struct note *n) {
-    if (n->trouble && !s->trouble_told)
-        log_event(EV_STORE_IO, LOG_WHY(&n->why), LOG_END);
-    s->trouble_told = n->trouble != OK;
-}
-
 static void on_note(struct task *t, void *context) {
     struct note *n = (struct note *)t;
     struct store *s = context;
@@ -740,9 +847,13 @@ static void on_note(struct task *t, void *context) {
         log_event(EV_STORE_DUPLICATE, LOG_NUM("messages", n->duplicates), LOG_END);
     if (n->checkpoint_tried)
         s->checkpointing = false;
-    if (n->checkpointed)
+    if (n->checkpointed) {
+        s->checkpointed = n->checkpointed;
         recycle(s, n->checkpointed);
-    tell_trouble(s, n);
+    }
+    tell_io(s, IO_DATABASE, n->trouble, &n->why);
+    if (n->trouble == ERR_FULL)
+        give_up_spare(s);
     retire(s, n->retire, n->retire_count);
     marks_done(s, n);
     note_free(n);
@@ -759,9 +870,8 @@ void store_news(struct store *s) {
 
 static void compact_end(struct store *s) {
     struct journal_segment *g = journal_find(s->journal, s->compaction.epoch);
-    if (s->compaction.result) /* a record that cannot be read: `penfold store check` tells; do not try for ever */
-        log_event(EV_STORE_IO, LOG_WHY(&s->compaction.why), LOG_END);
-    else {
+    tell_io(s, IO_COMPACTION, s->compaction.result, &s->compaction.why);
+    if (!s->compaction.result) { /* else a record cannot be read: `penfold store check` tells; do not try for ever */
         log_event(EV_STORE_COMPACTED, LOG_NUM("epoch", s->compaction.epoch), LOG_END);
         if (g)
             g->compacting = false;
@@ -806,9 +916,17 @@ static void moves_read(struct task *t, void *context) {
     compact_on(s);
 }
 
+/* On a full disk less than mostly dead is worth a copy, if there is room for it: it comes back doubled at least. */
+static uint64_t compact_max(const struct store *s) {
+    uint64_t size = s->options.segment_size;
+    if (s->state == OK)
+        return size / 4;
+    return size / 2 < s->free_bytes / 2 ? size / 2 : s->free_bytes / 2;
+}
+
 static void maybe_compact(struct store *s) {
-    bool may = !s->compacting && !s->state && s->applied.applied.seq >= s->compact_after;
-    struct journal_segment *g = may ? journal_mostly_dead(s->journal, s->applied.applied.seq) : NULL;
+    bool may = !s->compacting && !journal_broken(s->journal) && s->applied.applied.seq >= s->compact_after;
+    struct journal_segment *g = may ? journal_mostly_dead(s->journal, s->applied.applied.seq, compact_max(s)) : NULL;
     if (!g)
         return;
     g->compacting = s->compacting = true;
@@ -818,13 +936,25 @@ static void maybe_compact(struct store *s) {
 
 /* ---- each second ---- */
 
+/* On a full disk also for the space that the log of the database takes. */
 static void maybe_checkpoint(struct store *s) {
-    if (s->checkpointing || !journal_recyclable(s->journal, s->applied.applied.seq))
+    bool full = s->disk_state == ERR_FULL;
+    if (journal_recyclable(s->journal, s->applied.applied.seq) || (full && s->applied.applied.seq > s->checkpointed))
+        checkpoint(s, full);
+}
+
+/* On a full disk the segment that is written to may be what holds the space: it is left, so that it can be recycled. */
+static void maybe_turn(struct store *s) {
+    struct journal_segment *g = journal_current(s->journal);
+    struct op *o = NULL;
+    struct why w;
+    if (s->disk_state != ERR_FULL || s->free_bytes < TURN_MIN || s->applied.applied.seq < s->last_pushed ||
+        g->end < TURN_MIN || g->live > g->end / 2)
         return;
-    struct op *o = op_new(OP_CHECKPOINT, 0);
-    if (!o)
-        return;
-    s->checkpointing = true;
+    if (journal_turn(s->journal, &w) != OK || !(o = op_new(OP_PASSED, 0)))
+        return; /* without the op recycling waits for the next record */
+    o->after = journal_position(s->journal);
+    s->last_pushed = o->after.seq;
     push(s, o, NULL);
 }
 
@@ -841,13 +971,15 @@ void store_second(struct store *s) {
     tell_retired(s);
     look_at_space(s);
     enum err e = journal_repair(s->journal, &w);
-    if (e && s->state == OK)
-        log_event(EV_STORE_IO, LOG_WHY(&w), LOG_END);
+    if (e)
+        tell_io(s, IO_JOURNAL, e, &w);
     s->unprepared = false;
+    want_spare(s);
     want_segment(s);
     uint64_t again = s->retire;
     s->retire = 0;
     retire(s, again, s->retire_count);
+    maybe_turn(s);
     maybe_checkpoint(s);
     maybe_compact(s);
     release_held(s);

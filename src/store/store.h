@@ -15,8 +15,11 @@
  * what was read and the sessions are; and where segments have been recycled (EV_STORE_GAPS), messages that were deleted
  *     one by one may be back.
  *   - A second message under the id of another one is in the journal but not in the list (EV_STORE_DUPLICATE).
- *   - On a disk without any space, reserve included, deletions are durable at once but shown when the database can
- * write again; and a store cannot be opened there. */
+ *   - Mail stops at the reserve.  On a disk whose reserve others have taken, too, opening, listing and deleting live on
+ *     the spare (spare.h); when that is used up and the disk still full, a deletion is answered ERR_FULL, and opening
+ *     fails with a sentence.
+ *   - On a full disk space comes back by segments: deleting everything helps, and so does deleting half of what lies in
+ *     a segment if there is room to copy the other half. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 

@@ -6,6 +6,7 @@
 #include "store/follower.h"
 #include "store/journal.h"
 #include "store/record.h"
+#include "store/spare.h"
 #include "store/store.h"
 
 enum item_kind { ITEM_MAIL, ITEM_GONE, ITEM_GONE_BELOW, ITEM_MOVED };
@@ -18,6 +19,7 @@ struct item {
     struct request *request; /* GONE, GONE_BELOW: whose answer; NULL for retention */
     struct buf nums;         /* GONE: a piece of the numbers */
     bool last;               /* GONE: the piece with which the request is done */
+    bool again;              /* GONE, GONE_BELOW: tried a second time */
     char num[8];             /* GONE_BELOW, MOVED: little-endian */
     uint64_t number, count;  /* the same; how many give way */
     struct buf body;         /* MOVED */
@@ -57,6 +59,9 @@ struct store {
     struct worker reading, preparing, syncing;
     struct journal_job job;
     struct task job_task;
+    struct task spare_task;
+    enum err spare_result;
+    uint64_t spare_bytes;
     struct compaction compaction;
     bool compacting;
     uint64_t compact_after;
@@ -66,14 +71,19 @@ struct store {
     struct list held;               /* requests that wait for the database */
     size_t asking;                  /* requests in the reader's hands */
     struct db_state applied;        /* as of the last note */
+    uint64_t checkpointed;          /* seq up to which the database is on stable storage, as far as was told */
     uint64_t last_pushed;           /* seq of the last op given to the follower */
     uint64_t behind;                /* ops the follower has not applied yet */
     uint64_t retire, retire_count;  /* a retention that could not be written: again next second */
     uint64_t retired, retired_wait; /* not yet told to the log; seconds since */
-    bool holding, checkpointing, trouble_told, closing;
+    bool holding, checkpointing, closing;
     bool unprepared; /* the next segment could not be made */
+    bool spare, spare_making;
+    unsigned io_told; /* bits of enum io_source: told to the log, and not well since */
     enum err state, disk_state;
-    uint64_t since_look; /* bytes that came since the last look at the disk's space */
+    uint64_t since_look;       /* bytes that came since the last look at the disk's space */
+    uint64_t free_bytes, room; /* at the last look; room: how much of it is above the reserve */
+    bool exhausted;            /* less than half the reserve: mail that is on its way is refused, too */
     uint64_t memory, big_bytes, big_counter;
     uint64_t stats_told_ms;
     bool stats_due;
@@ -87,6 +97,7 @@ struct op *mail_op(struct store_mail *m);
 void big_path(const struct store *s, uint64_t big, char path[JOURNAL_PATH]);
 /* store.c */
 void store_wait(struct store *s, struct item *i);
+void store_came(struct store *s, size_t bytes); /* of mail: is there still space? */
 uint64_t store_now_ms(void);
 
 #endif

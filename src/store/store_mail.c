@@ -126,7 +126,11 @@ void store_mail_body(struct store_mail *m, str bytes) {
     assert(!m->committing);
     if (m->fault || bytes.n == 0)
         return;
-    s->since_look += bytes.n;
+    store_came(s, bytes.n);
+    if (s->exhausted) {
+        fault(m, ERR_FULL, "no space for mail");
+        return;
+    }
     if (m->size + bytes.n > s->options.message_max + s->options.message_max / 8 + 65536) {
         fault(m, ERR_LIMIT, "the message is larger than allowed");
         return;

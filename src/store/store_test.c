@@ -23,6 +23,7 @@
 #include "base/arena.h"
 #include "smtp/envelope.h"
 #include "store/file_fault.h"
+#include "store/spare.h"
 #include "store/store_check.h"
 #include "sys/log.h"
 
@@ -692,6 +693,54 @@ static void no_space_is_said_before(void **state) {
     fault_disk_free(f);
 }
 
+/* Mail that is on its way stops at half the reserve, and what does not need space still works. */
+static void mail_on_its_way_leaves_the_reserve(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct fault_disk *f = fault_disk_new(3);
+    struct why w;
+    b->o.disk = fault_disk(f);
+    b->o.disk_reserve = 4 * 1024 * 1024;
+    fault_space(f, 64 * 1024 * 1024);
+    assert_int_equal(start(b, &w), OK);
+    assert_int_equal(put(b, 1000)->e, OK);
+    fault_space(f, 3 * 1024 * 1024);
+    assert_int_equal(put(b, 3000000)->e, OK); /* it was begun before, and looked at on the way: half is left */
+    assert_int_equal(b->state, ERR_FULL);
+    fault_space(f, 1024 * 1024);
+    assert_int_equal(put(b, 3000000)->e, ERR_FULL);
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {9, 1, STR_NONE}});
+    assert_int_equal(last_frame(b).type, FRAME_DONE);
+    assert_int_equal(list_count(b), 0);
+    fault_space(f, 64 * 1024 * 1024);
+    store_second(b->s);
+    assert_int_equal(b->state, OK);
+    assert_int_equal(put(b, 3000000)->e, OK);
+    bench_free(b);
+    fault_disk_free(f);
+}
+
+static void spare_comes_and_goes_in_pieces(void **state) {
+    (void)state;
+    struct fault_disk *f = fault_disk_new(5);
+    struct disk *d = fault_disk(f);
+    struct why w;
+    assert_int_equal(spare_size(0), 0);
+    assert_int_equal(spare_size(5000), 4096);
+    assert_int_equal(spare_size(1ull << 40), SPARE_MAX);
+    assert_false(spare_give_up(d, "/data"));
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(spare_make(d, "/data", 2 * SPARE_PIECE + 4096, &w), OK);
+        for (int i = 0; i < 3; i++)
+            assert_true(spare_give_up(d, "/data"));
+        assert_false(spare_give_up(d, "/data"));
+    }
+    fault_set(f, FAULT_ENOSPC, 10, 1);
+    assert_int_equal(spare_make(d, "/data", SPARE_MAX, &w), ERR_FULL);
+    assert_false(spare_give_up(d, "/data")); /* half of one is none */
+    fault_disk_free(f);
+}
+
 static void remove_database(struct bench *b) {
     static const char *const ends[] = {"", "-wal", "-shm"};
     char path[400];
@@ -986,6 +1035,8 @@ int main(void) {
         cmocka_unit_test(the_old_go),
         cmocka_unit_test(a_lagging_database_holds_acceptance),
         cmocka_unit_test(no_space_is_said_before),
+        cmocka_unit_test(mail_on_its_way_leaves_the_reserve),
+        cmocka_unit_test(spare_comes_and_goes_in_pieces),
         cmocka_unit_test(a_lost_database_is_made_again),
         cmocka_unit_test(a_refused_transaction_is_tried_again),
         cmocka_unit_test(every_failing_call),

@@ -1,6 +1,5 @@
 #include "sys/tls.h"
 
-#include <arpa/inet.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -11,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/ip.h"
 
 enum {
     NAME_MAX_SIZE = 64,
@@ -227,17 +228,11 @@ struct tls_set *tls_set_new(void) {
     return calloc(1, sizeof(struct tls_set));
 }
 
-static void wipe(struct buf *b) {
-    if (b->p)
-        OPENSSL_cleanse(b->p, b->cap);
-    buf_free(b);
-}
-
 void tls_set_free(struct tls_set *t) {
     for (size_t i = 0; t && i < t->count; i++) {
         SSL_CTX_free(t->entries[i]->context);
-        wipe(&t->entries[i]->cert);
-        wipe(&t->entries[i]->key);
+        buf_wipe(&t->entries[i]->cert);
+        buf_wipe(&t->entries[i]->key);
         free(t->entries[i]);
     }
     free(t);
@@ -265,7 +260,7 @@ bool tls_set_secret(struct tls_set *t, str name, str bytes) {
     if (!e)
         return true;
     struct buf *b = is_key ? &e->key : &e->cert;
-    wipe(b);
+    buf_wipe(b);
     buf_add(b, bytes);
     return true;
 }
@@ -315,8 +310,8 @@ struct ssl_ctx_st *tls_client_context(bool verify, const char *ca_file, struct w
 }
 
 static bool is_address(const char *host) {
-    uint8_t space[16];
-    return inet_pton(AF_INET, host, space) == 1 || inet_pton(AF_INET6, host, space) == 1;
+    uint8_t space[IP6_SIZE];
+    return ip4_parse(str_of(host), space) || ip6_parse(str_of(host), space);
 }
 
 enum err tls_client_name(struct ssl_st *ssl, const char *host, struct why *w) {

@@ -43,8 +43,8 @@ void answer_no_message(struct http_req *r) {
 
 void answer_error(struct http_req *r, enum err e, str text) {
     static const unsigned statuses[ERR_COUNT] = {
-        [ERR_NOT_FOUND] = 404,   [ERR_CLOSED] = 503,  [ERR_IO] = 503,    [ERR_FULL] = 503,
-        [ERR_UNSUPPORTED] = 503, [ERR_TIMEOUT] = 503, [ERR_NOMEM] = 503, [ERR_DENIED] = 503,
+        [ERR_NOT_FOUND] = 404, [ERR_CLOSED] = 503, [ERR_IO] = 503,     [ERR_FULL] = 503, [ERR_UNSUPPORTED] = 503,
+        [ERR_TIMEOUT] = 503,   [ERR_NOMEM] = 503,  [ERR_DENIED] = 503, [ERR_DOWN] = 503,
     };
     unsigned status = e < ERR_COUNT && statuses[e] ? statuses[e] : 500;
     http_reply(r, status, TEXT_TYPE, text.n ? text : str_of(err_name(e < ERR_COUNT ? e : ERR_CORRUPT)));

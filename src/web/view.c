@@ -33,6 +33,8 @@ struct view {
     uint32_t store_tag; /* the pending question, or 0 */
     uint32_t tag;       /* towards content */
     uint64_t offset, size;
+    uint64_t ahead; /* bytes of the body that content has not yet done with */
+    uint64_t room;  /* bytes of output that content may still send */
     struct buf envelope;
 };
 
@@ -41,7 +43,7 @@ static struct {
     struct link *link;
     struct map running; /* tag -> struct view */
     struct list running_list, waiting, looking;
-    size_t running_count;
+    size_t begun_count, paused_count; /* of those in running_list */
     uint32_t last_tag;
     struct event *turn; /* gives waiting views their turn, or their end */
 } views;
@@ -53,7 +55,8 @@ static void view_free(struct view *v) {
     list_remove(&v->node);
     if (v->tag) {
         map_remove(&views.running, v->tag);
-        views.running_count--;
+        views.begun_count--;
+        views.paused_count -= v->paused;
         event_active(views.turn, EV_TIMEOUT, 0);
     }
     buf_free(&v->envelope);
@@ -110,6 +113,7 @@ static void on_bytes(void *arg, const struct frame *f) {
     struct frame body = {.type = FRAME_VIEW_BODY, .view_body = {v->tag, bytes}};
     link_send(views.link, &body);
     v->offset += bytes.n;
+    v->ahead += bytes.n;
     feed(v);
 }
 
@@ -119,7 +123,7 @@ static bool content_is_full(void) {
 
 /* The next piece, when nothing stands against it; called again whenever something has changed. */
 static void feed(struct view *v) {
-    if (v->state != VIEW_S_FEEDING || v->store_tag || v->paused || content_is_full())
+    if (v->state != VIEW_S_FEEDING || v->store_tag || v->paused || v->ahead >= VIEW_WINDOW || content_is_full())
         return;
     if (v->offset >= v->size || v->offset >= view_bytes(v->kind)) {
         send_end(v);
@@ -135,7 +139,8 @@ static void begin(struct view *v) {
     while (v->tag == 0 || map_get(&views.running, v->tag));
     bool kept = map_put(&views.running, v->tag, v);
     assert(kept);
-    views.running_count++;
+    views.begun_count++;
+    v->room = VIEW_WINDOW;
     list_remove(&v->node);
     list_add_tail(&views.running_list, &v->node);
     v->state = VIEW_S_FEEDING;
@@ -150,15 +155,19 @@ static void begin(struct view *v) {
     feed(v);
 }
 
+static bool has_turn(void) {
+    return views.begun_count < VIEWS_BEGUN_MAX && views.begun_count - views.paused_count < VIEWS_RUNNING_MAX;
+}
+
 /* Waiting views get their turn; without a content role, their end. */
 static void on_turn(evutil_socket_t fd, short what, void *arg) {
     (void)fd, (void)what, (void)arg;
-    while (!list_empty(&views.waiting) && (!views.link || views.running_count < VIEWS_RUNNING_MAX)) {
+    while (!list_empty(&views.waiting) && (!views.link || has_turn())) {
         struct view *v = LIST_ENTRY(list_first(&views.waiting), struct view, node);
         if (views.link)
             begin(v);
         else
-            finish(v, ERR_UNSUPPORTED, S("The role that reads mail is not running. Try again in a moment."));
+            finish(v, ERR_DOWN, S("The role that reads mail is not running. Try again in a moment."));
     }
 }
 
@@ -239,16 +248,50 @@ void view_argument(struct view *v, str argument) {
         memcpy(v->argument, argument.p, v->argument_size);
 }
 
+/* In steps of half a window, so that a stream costs few frames. */
+static void grant(struct view *v) {
+    uint64_t bytes = VIEW_WINDOW - v->room;
+    if (v->paused || bytes < VIEW_WINDOW / 2)
+        return;
+    struct frame f = {.type = FRAME_VIEW_MORE, .view_more = {v->tag, bytes}};
+    link_send(views.link, &f);
+    v->room = VIEW_WINDOW;
+}
+
 void view_pause(struct view *v) {
+    assert(v->tag);
+    if (v->paused)
+        return;
     v->paused = true;
+    views.paused_count++;
+    event_active(views.turn, EV_TIMEOUT, 0);
 }
 
 void view_resume(struct view *v) {
+    if (!v->paused)
+        return;
     v->paused = false;
+    views.paused_count--;
+    grant(v);
     feed(v);
 }
 
 /* ---- the link ---- */
+
+static void take_out(struct view *v, str bytes) {
+    if (bytes.n > v->room) {
+        fail(v, ERR_CORRUPT, S("The role that reads mail said more than it was asked for."));
+        return;
+    }
+    v->room -= bytes.n;
+    v->ops->out(v->arg, bytes);
+    grant(v);
+}
+
+static void take_taken(struct view *v, uint64_t bytes) {
+    v->ahead -= bytes < v->ahead ? bytes : v->ahead;
+    feed(v);
+}
 
 static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
     (void)arg, (void)l, (void)fd;
@@ -262,7 +305,12 @@ static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
     case FRAME_VIEW_OUT:
         v = map_get(&views.running, f->view_out.tag);
         if (v)
-            v->ops->out(v->arg, f->view_out.bytes);
+            take_out(v, f->view_out.bytes);
+        return;
+    case FRAME_VIEW_TAKEN:
+        v = map_get(&views.running, f->view_taken.tag);
+        if (v)
+            take_taken(v, f->view_taken.bytes);
         return;
     case FRAME_VIEW_DONE:
         v = map_get(&views.running, f->view_done.tag);

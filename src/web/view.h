@@ -11,14 +11,16 @@
 struct event_base;
 struct view;
 
-enum { VIEWS_RUNNING_MAX = 16 };
+/* Views that wait for their reader do not count as running: others have their turn meanwhile. */
+enum { VIEWS_RUNNING_MAX = 16, VIEWS_BEGUN_MAX = 200 };
 
 struct view_ops {
     /* Optional.  What the store knows of the message, "latest" resolved; view_argument() may be called here. */
     void (*row)(void *arg, const struct frame_row *row);
     void (*head)(void *arg, const struct frame_view_head *head); /* optional */
-    void (*out)(void *arg, str bytes);
+    void (*out)(void *arg, str bytes);                           /* may pause the view, not end it */
     /* OK, or: ERR_NOT_FOUND (no such message when row never came, else no such part), ERR_CLOSED (the store is gone),
+     * ERR_DOWN (the content role is not running),
      * ERR_IO (the content role is gone: it may have died of this very message), others from the content role. */
     void (*done)(void *arg, enum err e, str text);
 };
@@ -33,7 +35,8 @@ void view_stop_all(void);
 struct view *view_start(enum view_kind kind, str id, str argument, bool mark_read, const struct view_ops *ops,
                         void *arg);
 void view_argument(struct view *v, str argument);
-void view_pause(struct view *v); /* feed the content role no more: whoever reads is slow */
+/* Whoever reads is slow: at most VIEW_WINDOW bytes come before view_resume(). */
+void view_pause(struct view *v);
 void view_resume(struct view *v);
 void view_cancel(struct view *v);
 

@@ -13,6 +13,7 @@ from frames import Link, pack
 
 CONTENT = os.path.join(BUILD, "libexec", "penfold", "content")
 HTTPD = 3
+VIEW_WINDOW = 64 * 1024  # frame/view_kind.h
 SANITIZED = os.path.exists(CONTENT) and b"__asan_init" in open(CONTENT, "rb").read()
 SUMMARY, MESSAGE, HEADERS, PART, HTML, TEXT, STRUCTURE = range(1, 8)
 ERR_FULL = 5  # of enum err
@@ -21,12 +22,13 @@ MAIL = (b"From: a@b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
 
 
 class Reader(Link):
-    """httpd's end of a link.  It grants credit as it reads and never sends more than it was granted."""
+    """httpd's end of a link.  It grants credit as it reads and never sends more than it was granted.
+    `slow`: tags of views whose output nobody takes."""
 
     WINDOW = 1 << 20
 
     def __init__(self, sock):
-        self.out, self.done, self.changed = {}, {}, threading.Condition()
+        self.out, self.done, self.taken, self.slow, self.changed = {}, {}, {}, set(), threading.Condition()
         self.room = self.WINDOW
         super().__init__(sock, self.take, self.granted)
 
@@ -34,9 +36,20 @@ class Reader(Link):
         with self.changed:
             if name == "view_out":
                 self.out.setdefault(v["tag"], bytearray()).extend(v["bytes"])
+                self.changed.notify_all()
+                if v["tag"] not in self.slow:
+                    self.grant_out(v["tag"], len(v["bytes"]))
+            elif name == "view_taken":
+                self.taken[v["tag"]] = self.taken.get(v["tag"], 0) + v["bytes"]
+                self.changed.notify_all()
             elif name == "view_done":
                 self.done[v["tag"]] = v["err"]
                 self.changed.notify_all()
+
+    def grant_out(self, tag, n):
+        """Without waiting for credit: who reads must not wait."""
+        self.room -= len(pack("view_more"))
+        super().send("view_more", tag=tag, bytes=n)
 
     def granted(self, n):
         with self.changed:
@@ -158,7 +171,7 @@ def test_frames_in_any_order(content):
         elif step < 5:
             link.send("view_body", tag=tag, bytes=rng.choice(pieces))
         else:
-            link.send(rng.choice(("view_end", "view_cancel")), tag=tag)
+            link.send(rng.choice(("view_end", "view_cancel", "view_more")), tag=tag, bytes=rng.choice((0, 1, 2**64 - 1)))
     assert is_alive(link)
 
 
@@ -196,6 +209,34 @@ def test_cancelled_in_the_middle(content):
     assert err == 0 and out.count(b"\\u0001") == 8 << 20
     assert link.wait(3) == (0, b"hello")
     assert 1 not in link.done
+
+
+def test_nobody_takes_the_output(content):
+    """A part, and a text: content says as much as it is granted, is done with no more than that, and others go on."""
+    content.go()
+    link = content.reader()
+    link.slow |= {1, 2}
+    data = bytes(range(256)) * 1024
+    mail = b"Content-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n" + data
+    text = b"Subject: x\r\n\r\n" + b"y" * 300_000
+    link.send("view_begin", tag=1, kind=PART, argument=b"0")
+    link.send("view_envelope", tag=1)
+    for at in range(0, len(mail), 50_000):
+        link.send("view_body", tag=1, bytes=mail[at:at + 50_000])
+    link.send("view_end", tag=1)
+    link.ask(2, TEXT, text)
+    assert is_alive(link)
+    with link.changed:
+        assert [len(link.out[tag]) for tag in (1, 2)] == [VIEW_WINDOW, VIEW_WINDOW]
+        assert link.taken == {1: 50_000, 2: len(text), 9_000_000: len(MAIL)} and not link.done
+    link.send("view_more", tag=1, bytes=1)
+    link.send("view_more", tag=2, bytes=2**64 - 1)
+    assert link.wait(2) == (0, text[14:])
+    with link.changed:
+        assert link.changed.wait_for(lambda: len(link.out[1]) == VIEW_WINDOW + 1, 20)
+    link.slow.clear()
+    link.send("view_more", tag=1, bytes=VIEW_WINDOW)
+    assert link.wait(1) == (0, data)
 
 
 def test_large_mails_at_once_are_bounded(content):

@@ -96,24 +96,44 @@ SUMMARY = {"MessageID": "m", "From": {"Name": "", "Address": "a@b"}, "To": [], "
            "Attachments": 0, "Snippet": "x"}
 
 
+VIEW_WINDOW = 64 * 1024  # frame/view_kind.h
+
+
 class Content:
-    """Answers every view with what `answer` says: (type, [pieces], err)."""
+    """Answers every view with what `answer` says: (type, [pieces], err), as far as it is granted.
+    `full`: it is not done with what it is fed; `greedy`: it does not care what it is granted."""
 
     def __init__(self):
         self.answer, self.mute, self.fed, self.kinds = None, False, {}, {}
+        self.full, self.greedy, self.room, self.left = False, False, {}, {}
+
+    def push(self, link, tag):
+        pieces, err = self.left.get(tag, ((), None))
+        while pieces and (self.greedy or len(pieces[0]) <= self.room[tag]):
+            self.room[tag] -= len(pieces[0])
+            link.send("view_out", tag=tag, bytes=pieces.pop(0))
+        if not pieces and err is not None:
+            link.send("view_done", tag=tag, err=err)
+            del self.left[tag]
 
     def __call__(self, link, name, v):
         tag = v["tag"]
         if name == "view_begin":
-            self.fed[tag], self.kinds[tag] = 0, v["kind"]
+            self.fed[tag], self.kinds[tag], self.room[tag] = 0, v["kind"], VIEW_WINDOW
         elif name == "view_body":
             self.fed[tag] += len(v["bytes"])
+            if not self.full:
+                link.send("view_taken", tag=tag, bytes=len(v["bytes"]))
+        elif name == "view_more":
+            self.room[tag] += v["bytes"]
+            self.push(link, tag)
+        elif name == "view_cancel":
+            self.left.pop(tag, None)
         elif name == "view_end" and not self.mute:
             kind, pieces, err = self.answer or ("application/json", [json.dumps(SUMMARY).encode()], 0)
             link.send("view_head", tag=tag, type=kind)
-            for piece in pieces:
-                link.send("view_out", tag=tag, bytes=piece)
-            link.send("view_done", tag=tag, err=err)
+            self.left[tag] = (list(pieces), err)
+            self.push(link, tag)
 
 
 class Httpd:
@@ -305,6 +325,7 @@ def test_content_lost_and_back(httpd):
     t.join(10)
     assert answers == [503]
     assert len(json.loads(httpd.get("/api/v1/messages")[2])["messages"]) == 1
+    wait_until(lambda: 'error="not running"' in httpd.text(), what="the reason in the log")
     httpd.content.mute = False
     httpd.link_content()
     wait_until(lambda: httpd.get(f"/api/v1/message/{ident}")[0] == 200, what="the new link")
@@ -336,19 +357,23 @@ def test_hostile_types_and_names(httpd):
     assert "X-Evil" not in headers and headers["Content-Security-Policy"].startswith("sandbox")
 
 
+def slow_clients(httpd, path, count):
+    found = []
+    for _ in range(count):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", httpd.port))
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        found.append(s)
+    return found
+
+
 def test_slow_client_holds_little(httpd):
     """50 MiB to clients that do not read: nothing piles up; then all bytes arrive."""
     raw = os.urandom(1 << 20) * 50
     ident = httpd.store.add(raw)
     before = httpd.memory()
-    request = f"GET /api/v1/message/{ident}/raw HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-    slow = []
-    for _ in range(20):
-        s = socket.socket()
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        s.connect(("127.0.0.1", httpd.port))
-        s.sendall(request)
-        slow.append(s)
+    slow = slow_clients(httpd, f"/api/v1/message/{ident}/raw", 20)
     assert httpd.get("/livez")[0] == 200
     reads = -1
     while reads != httpd.store.reads:  # until nothing moves any more
@@ -370,6 +395,46 @@ def test_slow_client_holds_little(httpd):
     for s in slow:
         s.close()
     wait_until(lambda: httpd.get("/livez")[0] == 200, what="an answer")
+
+
+def test_slow_client_of_a_view_holds_little(httpd):
+    """A view of 30 MiB to clients that do not read: it stays with the content role, and others have their turn."""
+    body = os.urandom(30 << 20)
+    httpd.content.answer = ("a/b", [body[i:i + 60000] for i in range(0, len(body), 60000)], 0)
+    path = f"/api/v1/message/{httpd.store.add(b'mail')}/part/1"
+    assert httpd.get(path)[2] == body
+    before = httpd.memory()
+    slow = slow_clients(httpd, path, 40)
+    wait_until(lambda: len(httpd.content.fed) == 41, what="a turn for all of them")
+    assert httpd.get(path)[2] == body
+    assert SANITIZED or httpd.memory() - before < 40 * 256 * 1024 + 4 * 1024 * 1024
+    assert len(httpd.content.left) == 40
+    slow[0].settimeout(20)
+    got = b"".join(iter(lambda: slow[0].recv(1 << 20), b""))
+    assert got.endswith(b"\r\n0\r\n\r\n") and len(got) > len(body)
+    for s in slow:
+        s.close()
+    wait_until(lambda: not httpd.content.left, what="the end of what nobody reads")
+
+
+def test_content_that_is_full_is_fed_no_more(httpd):
+    httpd.content.full = True
+    ident = httpd.store.add(b"m" * 1_000_000)
+    slow = slow_clients(httpd, f"/api/v1/message/{ident}/part/1", 1)
+    wait_until(lambda: max(httpd.content.fed.values(), default=0) >= VIEW_WINDOW, what="a full window")
+    assert httpd.get("/livez")[0] == 200
+    assert max(httpd.content.fed.values()) < 3 * VIEW_WINDOW and httpd.store.reads < 4
+    slow[0].close()
+
+
+def test_content_that_says_more_than_granted_is_cut(httpd):
+    httpd.content.greedy = True
+    httpd.content.answer = ("a/b", [b"x" * 60000] * 100, 0)
+    ident = httpd.store.add(b"mail")
+    with pytest.raises(http.client.HTTPException):
+        httpd.get(f"/api/v1/message/{ident}/part/1")
+    httpd.content.greedy = False
+    assert httpd.get(f"/api/v1/message/{ident}/part/1")[2] == b"x" * 6_000_000
 
 
 def test_connection_limit(tmp_path):

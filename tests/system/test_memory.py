@@ -2,6 +2,8 @@
 
 PSS of all processes is what the machine really gives; the bounds are those the project promises.
 """
+import base64
+import random
 import resource
 import socket
 import ssl
@@ -106,6 +108,39 @@ def send_big(port, size, outcome):
     s.send(b".\r\n")
     outcome.append(s.reply())
     s.close()
+
+
+def slow_reader(port, path):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.connect(("127.0.0.1", port))
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert s.recv(12) == b"HTTP/1.1 200"
+    return s
+
+
+def test_readers_that_take_nothing(penfold):
+    """A part of 30 MiB to twenty clients that stop reading: it is held by nobody, and another one gets all of it."""
+    box = penfold()
+    part = random.Random(1).randbytes(30 << 20)
+    head = b"MIME-Version: 1.0\r\nContent-Type: application/x-test\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    body = head + base64.encodebytes(part).replace(b"\n", b"\r\n")
+    s = Smtp(box.smtp)
+    s.sock.settimeout(60)
+    s.cmd("EHLO big.example")
+    assert s.message(body).startswith("250")
+    s.close()
+    path = f"/api/v1/message/{box.messages()['messages'][0]['ID']}/part/0"
+    assert box.api(path, raw=True) == part
+    before = settled(box)
+    clients = [slow_reader(box.http, path) for _ in range(20)]
+    grown = settled(box) - before
+    assert box.api(path, raw=True) == part
+    after = settled(box) - before
+    for c in clients:
+        c.close()
+    print(f"20 readers that take nothing of 30 MiB: {grown / 1024:.1f} MiB more, {after / 1024:.1f} MiB after another read it all")
+    assert max(grown, after) < 16 * 1024
 
 
 def test_big_messages_pass_with_memory_flat(penfold):

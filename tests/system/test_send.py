@@ -442,6 +442,45 @@ def test_scram_that_proves_nothing(serve):
     assert status == PROTOCOL and "has not proven" in err and not server.messages
 
 
+def login(talk, line):
+    """AUTH LOGIN: asks for the name unless it came along, then for the password."""
+    words = line.split(" ")
+    if len(words) == 2:
+        talk.say("334 VXNlcm5hbWU6")
+        words.append(talk.hear())
+    talk.say("334 UGFzc3dvcmQ6")
+    answer = [base64.b64decode(w) for w in (words[2], talk.hear())]
+    return "235 in" if answer == [b"joe", b"pen:cil"] else "535 5.7.8 no"
+
+
+@pytest.mark.parametrize("mechanism, auth", [("PLAIN", plain), ("LOGIN", login)])
+@pytest.mark.parametrize("json_output", [False, True])
+def test_transcript_hides_secrets(serve, mechanism, auth, json_output):
+    server = serve(good(extensions=["AUTH " + mechanism], auth=auth))
+    for password, expected in (("pen:cil", OK), ("wrong-one", NOPERM)):
+        status, out, err = send(server, "--auth-insecure", "--auth", "joe:" + password, *(["--json"] if json_output else []))
+        said = out + err
+        assert status == expected and (json_output or f"AUTH {mechanism}" in out and "****" in out)
+        for secret in (password, "joe\0" + password, "\0joe\0" + password):
+            assert secret not in said and base64.b64encode(secret.encode()).decode().rstrip("=") not in said
+
+
+@pytest.mark.parametrize("count", [b"1000000000", b"4294967297", b"99999999999999999999", b"-1", b"x"])
+def test_scram_of_endless_work(serve, count):
+    """RFC 5802 9: the server chooses how much its client computes, within reason."""
+
+    def auth(talk, line):
+        nonce = dict(p.split(b"=", 1) for p in base64.b64decode(line.split(" ")[2]).split(b",") if b"=" in p)[b"r"]
+        talk.say(b"334 " + base64.b64encode(b"r=%sx,s=QSXCR+Q6sek8bf92,i=%s" % (nonce, count)) + b"\r\n")
+        return "501 5.7.0 as you like" if talk.hear() == "*" else "535 5.7.8 no"
+
+    server = serve(good(extensions=["AUTH SCRAM-SHA-256"], auth=auth))
+    start = time.monotonic()
+    status, _, err = send(server, "--auth", "joe:pencil")
+    assert status == PROTOCOL and "too many SCRAM iterations" in err and not server.messages
+    assert time.monotonic() - start < 5
+
+
 # ---- servers that misbehave ----
 
 STEPS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "body", "final", "QUIT"]

@@ -312,3 +312,109 @@ def test_full_disk(small_disk, tmp_path):
     finally:
         if p.process.poll() is None:
             p.stop()
+
+
+def small_store(path, tmp_path, settings):
+    config = tmp_path / "small.conf"
+    config.write_text(settings)
+    p = Penfold(os.path.join(path, "data"), ("--config", str(config)))
+    p.log = str(tmp_path / "log")
+    p.start()
+    return p
+
+
+def free_bytes(path):
+    s = os.statvfs(path)
+    return s.f_bavail * s.f_frsize
+
+
+def delete_all(p):
+    p.api("/api/v1/messages", "DELETE", {"IDs": []}, raw=True)
+
+
+def eat(path):
+    """Somebody else takes all the space there is."""
+    ballast = os.path.join(path, "ballast")
+    with open(ballast, "ab", buffering=0) as f:
+        for size in (1 << 20, 4096):
+            try:
+                while f.write(bytes(size)):
+                    pass
+            except OSError:
+                pass
+    return ballast
+
+
+def end(p):
+    if p.process.poll() is None:
+        p.stop()
+
+
+def test_full_disk_deletion_helps(small_disk, tmp_path):
+    """Segments larger than what is left: none is made ahead, the reserve stays, and a deletion gives the space back."""
+    path, resize = small_disk
+    resize(90)
+    reserve = 20 << 20
+    p = small_store(path, tmp_path, "disk_reserve 20MiB\nretain_bytes 0\n")
+    try:
+        for restarted in (False, True):
+            accepted = {}
+            command, reply = fill_disk(p, accepted)
+            assert command != "." and reply.startswith("452"), (command, reply)
+            assert len(accepted) > 100
+            assert free_bytes(path) > reserve - (4 << 20)
+            assert_all_there(p, accepted)
+            if restarted:
+                p.stop()
+                p.start()
+                assert_all_there(p, accepted)
+            delete_all(p)
+            assert p.messages()["total"] == 0
+            wait_until(lambda: accepts(p), 15, "mail after everything was deleted")
+        p.stop()
+        assert check(p.data).returncode == 0
+    finally:
+        end(p)
+
+
+@pytest.mark.parametrize("life", ["running", "stopped", "killed"])
+def test_disk_without_any_space(small_disk, tmp_path, life):
+    """Somebody else took the reserve, too: it starts, lists and deletes all the same, and says what is wrong once."""
+    path, resize = small_disk
+    p = small_store(path, tmp_path, "journal_segment_size 4MiB\ndisk_reserve 4MiB\nretain_bytes 0\n")
+    accepted = {}
+    try:
+        fill_disk(p, accepted)
+        ballast = eat(path)
+        assert free_bytes(path) == 0
+        wait_until(lambda: refused(p), 10, "the refusal")
+        if life == "stopped":
+            p.stop()
+            eat(path)
+            p.start()
+        elif life == "killed":
+            p.kill()
+            eat(path)
+            p.start()
+        assert_all_there(p, accepted)
+        doomed = list(accepted)[: len(accepted) // 2]
+        for few in (doomed[:1], doomed[1:]):
+            p.api("/api/v1/messages", "DELETE", {"IDs": few}, raw=True)
+            for message_id in few:
+                del accepted[message_id]
+            wait_until(lambda: p.messages()["total"] == len(accepted), 3, "the list without what was deleted")
+        assert_all_there(p, accepted)
+        p.kill()
+        p.start()
+        assert_all_there(p, accepted)
+        delete_all(p)
+        wait_until(lambda: p.messages()["total"] == 0, 3, "the empty list")
+        wait_until(lambda: accepts(p), 15, "mail after everything was deleted")
+        assert tell_of(p, "store_io") <= 4, "what stays wrong is told once"
+        os.unlink(ballast)
+        wait_until(lambda: os.path.exists(os.path.join(p.data, "spare")), 15, "a new spare")
+        p.stop()
+        done = check(p.data)
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        end(p)
