@@ -47,9 +47,12 @@ class Reader(Link):
                 self.changed.notify_all()
 
     def grant_out(self, tag, n):
-        """Without waiting for credit: who reads must not wait."""
+        """Without waiting for credit: who reads must not wait.  The other side may have said its last words meanwhile."""
         self.room -= len(pack("view_more"))
-        super().send("view_more", tag=tag, bytes=n)
+        try:
+            super().send("view_more", tag=tag, bytes=n)
+        except OSError:
+            pass
 
     def granted(self, n):
         with self.changed:
