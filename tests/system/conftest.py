@@ -119,6 +119,10 @@ class Penfold:
     def roles(self):
         return children(self.process.pid)
 
+    def role(self, name):
+        """The pids of a role; one that was just forked may not have its name yet."""
+        return wait_until(lambda: self.roles().get(name), 10, f"the role {name}")
+
     def url(self, path):
         return f"http://127.0.0.1:{self.http}{path}"
 

@@ -165,7 +165,7 @@ def test_memory_stays_flat(penfold):
     """Large messages at once pass through files, not through memory."""
     import threading
     p = penfold()
-    store = p.roles()["store"][0]
+    store = p.role("store")[0]
 
     def pss():
         for line in open(f"/proc/{store}/smaps_rollup"):
@@ -402,13 +402,13 @@ def test_disk_without_any_space(small_disk, tmp_path, life):
             p.api("/api/v1/messages", "DELETE", {"IDs": few}, raw=True)
             for message_id in few:
                 del accepted[message_id]
-            wait_until(lambda: p.messages()["total"] == len(accepted), 3, "the list without what was deleted")
+            wait_until(lambda: p.messages()["total"] == len(accepted), 20, "the list without what was deleted")
         assert_all_there(p, accepted)
         p.kill()
         p.start()
         assert_all_there(p, accepted)
         delete_all(p)
-        wait_until(lambda: p.messages()["total"] == 0, 3, "the empty list")
+        wait_until(lambda: p.messages()["total"] == 0, 20, "the empty list")
         wait_until(lambda: accepts(p), 15, "mail after everything was deleted")
         assert tell_of(p, "store_io") <= 4, "what stays wrong is told once"
         os.unlink(ballast)

@@ -167,7 +167,7 @@ def test_root_is_dropped_by_a_server(tmp_path):
                 assert status["Groups"].strip() == "", role
                 assert status["NoNewPrivs"].strip() == "1", role
                 assert status["Seccomp"].strip() == "2" or "build-san" in PENFOLD or "-san" in PENFOLD, role
-        os.kill(p.roles()["store"][0], signal.SIGKILL)
+        os.kill(p.role("store")[0], signal.SIGKILL)
         wait_until(delivers(p))
     finally:
         p.stop()
@@ -223,7 +223,7 @@ def test_unix_socket_stale_file_is_replaced_and_removed(penfold, tmp_path):
 def test_a_crashed_role_comes_back_and_nothing_accepted_is_lost(penfold, role):
     p = penfold()
     assert send_one(p.smtp).startswith("250")
-    victims = p.roles()[role]
+    victims = p.role(role)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
 
@@ -239,7 +239,7 @@ def test_a_crashed_role_comes_back_and_nothing_accepted_is_lost(penfold, role):
 
 def test_restarts_are_counted(penfold):
     p = penfold()
-    os.kill(p.roles()["content"][0], signal.SIGKILL)
+    os.kill(p.role("content")[0], signal.SIGKILL)
     wait_until(lambda: b'penfold_role_restarts_total{role="content"} 1' in p.api("/metrics", raw=True))
     send_one(p.smtp)
     wait_until(lambda: b'penfold_events_total{event="smtp_accepted"} 1' in p.api("/metrics", raw=True))
@@ -350,7 +350,7 @@ def test_second_interrupt_ends_at_once(penfold):
     s.cmd("EHLO client.example")
     for line in ("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "DATA"):
         s.cmd(line)
-    for pid in p.roles()["smtpd"]:
+    for pid in p.role("smtpd"):
         os.kill(pid, signal.SIGSTOP)  # will not end by itself
     p.process.send_signal(signal.SIGINT)
     time.sleep(0.1)  # two signals at the same moment are one
@@ -363,7 +363,7 @@ def test_second_interrupt_ends_at_once(penfold):
 
 def test_a_stuck_role_is_killed_after_stop_timeout(penfold):
     p = penfold("--set", "stop_timeout=1s")
-    for pid in p.roles()["httpd"]:
+    for pid in p.role("httpd"):
         os.kill(pid, signal.SIGSTOP)
     p.process.send_signal(signal.SIGTERM)
     assert p.process.wait(20) == 0
