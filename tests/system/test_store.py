@@ -362,7 +362,7 @@ def test_full_disk_deletion_helps(small_disk, tmp_path):
             command, reply = fill_disk(p, accepted)
             assert command != "." and reply.startswith("452"), (command, reply)
             assert accepted  # how many depends on how far the journal had grown when space was looked at
-            assert free_bytes(path) > reserve - (4 << 20)
+            assert free_bytes(path) > reserve // 2  # where mail on its way is refused, too
             assert_all_there(p, accepted)
             if restarted:
                 p.stop()
