@@ -26,20 +26,52 @@
 #define T_ENUM(type) CONF_T_ENUM, S_INIT(#type)
 #define T_ADDRESS CONF_T_ADDRESS, S_INIT("")
 #define T_NETWORKS CONF_T_NETWORKS, S_INIT("")
+#define T_LIST CONF_T_LIST, S_INIT("")
 #define ROW(owner, name, type, fallback, min, max, sentence)                                                           \
     {S_INIT(#name), T_##type, S_INIT(fallback), min, max, S_INIT(sentence), offsetof(struct owner, name)},
 
 const struct conf_row conf_rows[CONF_KEYS] = {
-#define CHOICE(type, CONSTANT, word)
 #define CONF(name, type, fallback, min, max, sentence) ROW(conf, name, type, fallback, min, max, sentence)
-#define LISTEN(name, type, fallback, min, max, sentence)
 #include "conf/conf.def"
 };
 
 const struct conf_row conf_listen_rows[CONF_LISTEN_KEYS] = {
-#define CHOICE(type, CONSTANT, word)
-#define CONF(name, type, fallback, min, max, sentence)
 #define LISTEN(name, type, fallback, min, max, sentence) ROW(conf_listen, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row domain_rows[CONF_DOMAIN_KEYS] = {
+#define DOMAIN(name, type, fallback, min, max, sentence) ROW(conf_domain, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row account_rows[CONF_ACCOUNT_KEYS] = {
+#define ACCOUNT(name, type, fallback, min, max, sentence) ROW(conf_account, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row alias_rows[CONF_ALIAS_KEYS] = {
+#define ALIAS(name, type, fallback, min, max, sentence) ROW(conf_alias, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row route_rows[CONF_ROUTE_KEYS] = {
+#define ROUTE(name, type, fallback, min, max, sentence) ROW(conf_route, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row rewrite_rows[CONF_REWRITE_KEYS] = {
+#define REWRITE(name, type, fallback, min, max, sentence) ROW(conf_rewrite, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row site_rows[CONF_SITE_KEYS] = {
+#define SITE(name, type, fallback, min, max, sentence) ROW(conf_site, name, type, fallback, min, max, sentence)
+#include "conf/conf.def"
+};
+
+static const struct conf_row test_rows[CONF_TEST_KEYS] = {
+#define TEST(name, type, fallback, min, max, sentence) ROW(conf_test, name, type, fallback, min, max, sentence)
 #include "conf/conf.def"
 };
 
@@ -49,37 +81,69 @@ static const struct choice {
     str word;
 } choices[] = {
 #define CHOICE(type, CONSTANT, word) {S_INIT(#type), CONF_##CONSTANT, S_INIT(word)},
-#define CONF(name, type, fallback, min, max, sentence)
-#define LISTEN(name, type, fallback, min, max, sentence)
 #include "conf/conf.def"
 };
 enum { CHOICES = sizeof choices / sizeof *choices };
 
-/* A kind of block: its settings, and how one is opened.  A new kind of block is a new row. */
-struct block_kind {
-    str name;
-    const struct conf_row *rows;
-    size_t row_count;
-    size_t places; /* offset of its struct conf_place[row_count] */
-    size_t place;  /* offset of its own */
-    void *(*open)(struct conf *c, str name, const char *where);
-};
-
-static void *open_listen(struct conf *c, str name, const char *where) {
-    return conf_listen_named(c, name, where);
+static bool name_title(str s) {
+    return conf_name_valid(s);
 }
 
-static const struct block_kind block_kinds[] = {
-    {S_INIT("listen"), conf_listen_rows, CONF_LISTEN_KEYS, offsetof(struct conf_listen, places),
-     offsetof(struct conf_listen, place), open_listen},
+/* What it means is the directory's affair: here it only must be one word that can be written and read again. */
+static bool word_title(str s) {
+    if (s.n == 0 || s.n > CONF_TITLE_MAX || !utf8_valid(s))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (char_is_ctl(s.p[i]) || strchr(" \t\"\\{}#", s.p[i]))
+            return false;
+    return true;
+}
+
+#define NAME_IS "1 to 32 of the characters a-z 0-9 _ -"
+#define BLOCK(kind, KIND, array, max, title, title_is)                                                                 \
+    {                                                                                                                  \
+        S_INIT(#kind), kind##_rows, CONF_##KIND##_KEYS, sizeof(struct conf_##kind), offsetof(struct conf, array),      \
+            offsetof(struct conf, kind##_count), max, offsetof(struct conf_##kind, places), title, title_is            \
+    }
+#define listen_rows conf_listen_rows
+
+/* A new kind of block is a new row. */
+const struct conf_block_kind conf_block_kinds[] = {
+    BLOCK(listen, LISTEN, listens, CONF_LISTENS_MAX, name_title, NAME_IS),
+    BLOCK(domain, DOMAIN, domains, CONF_BLOCKS_MAX, word_title, "a domain"),
+    BLOCK(account, ACCOUNT, accounts, CONF_BLOCKS_MAX, word_title, "an address"),
+    BLOCK(alias, ALIAS, aliases, CONF_BLOCKS_MAX, word_title, "an address"),
+    BLOCK(route, ROUTE, routes, CONF_BLOCKS_MAX, name_title, NAME_IS),
+    BLOCK(rewrite, REWRITE, rewrites, CONF_BLOCKS_MAX, name_title, NAME_IS),
+    BLOCK(site, SITE, sites, CONF_BLOCKS_MAX, word_title, "a word"),
+    BLOCK(test, TEST, tests, CONF_BLOCKS_MAX, name_title, NAME_IS),
 };
-enum { BLOCK_KINDS = sizeof block_kinds / sizeof *block_kinds };
+enum { BLOCK_KINDS = sizeof conf_block_kinds / sizeof *conf_block_kinds };
+const size_t conf_block_kind_count = BLOCK_KINDS;
+
+struct block_head { /* what every block begins with */
+    str title;
+    struct conf_place place;
+};
 
 /* The outermost level, seen as a block. */
-static const struct block_kind top_kind = {S_INIT(""), conf_rows, CONF_KEYS, offsetof(struct conf, places), 0, NULL};
+static const struct conf_block_kind top_kind = {
+    .rows = conf_rows, .row_count = CONF_KEYS, .places = offsetof(struct conf, places)};
 
-static struct conf_place *places_of(const struct block_kind *kind, void *base) {
+static struct conf_place *places_of(const struct conf_block_kind *kind, void *base) {
     return (struct conf_place *)((char *)base + kind->places);
+}
+
+static size_t *count_of(const struct conf *c, const struct conf_block_kind *kind) {
+    return (size_t *)((char *)c + kind->count);
+}
+
+static char **list_of(const struct conf *c, const struct conf_block_kind *kind) {
+    return (char **)((char *)c + kind->list);
+}
+
+void *conf_block(const struct conf *c, const struct conf_block_kind *kind, size_t i) {
+    return i < *count_of(c, kind) ? *list_of(c, kind) + i * kind->size : NULL;
 }
 
 /* ---- errors ---- */
@@ -194,14 +258,14 @@ bool conf_row_is_default(const struct conf_row *row, const void *base) {
     return same;
 }
 
-static const struct conf_row *find_row(const struct block_kind *kind, str name) {
+static const struct conf_row *find_row(const struct conf_block_kind *kind, str name) {
     for (size_t i = 0; i < kind->row_count; i++)
         if (str_eq(kind->rows[i].name, name))
             return &kind->rows[i];
     return NULL;
 }
 
-static void fill_defaults(const struct block_kind *kind, struct arena *a, void *base) {
+static void fill_defaults(const struct conf_block_kind *kind, struct arena *a, void *base) {
     for (size_t i = 0; i < kind->row_count; i++) {
         enum err e = conf_row_take(&kind->rows[i], kind->rows[i].fallback, a, base, NULL);
         assert(e == OK || e == ERR_NOMEM); /* a default that is no value is our mistake */
@@ -226,13 +290,13 @@ struct spot { /* where a value comes from, and where complaints go */
     struct conf_errors *errors;
 };
 
-static void complain_unknown(const struct block_kind *kind, str key, const struct spot *at) {
+static void complain_unknown(const struct conf_block_kind *kind, str key, const struct spot *at) {
     struct conf_guess g = {.word = key};
     for (size_t i = 0; i < kind->row_count; i++)
         conf_guess_try(&g, kind->rows[i].name);
     if (kind == &top_kind)
         for (size_t i = 0; i < BLOCK_KINDS; i++)
-            conf_guess_try(&g, block_kinds[i].name);
+            conf_guess_try(&g, conf_block_kinds[i].name);
     struct buf shown = BUF(256);
     escape_print(str_head(key, 60), &shown);
     conf_errors_add(at->errors, at->where, at->line, "unknown setting \"%s\"%s%.*s%s%.*s%s", buf_cstr(&shown),
@@ -241,7 +305,7 @@ static void complain_unknown(const struct block_kind *kind, str key, const struc
     buf_free(&shown);
 }
 
-static enum err set_value(struct conf *c, const struct block_kind *kind, void *base, str key, str value,
+static enum err set_value(struct conf *c, const struct conf_block_kind *kind, void *base, str key, str value,
                           const struct spot *at) {
     const struct conf_row *row = find_row(kind, key);
     if (!row) {
@@ -264,7 +328,7 @@ enum err conf_set(struct conf *c, str key, str value, const char *where, struct 
 
 enum err conf_listen_set(struct conf *c, struct conf_listen *l, str key, str value, const char *where,
                          struct conf_errors *errors) {
-    return set_value(c, &block_kinds[0], l, key, value, &(struct spot){where, 0, errors});
+    return set_value(c, &conf_block_kinds[0], l, key, value, &(struct spot){where, 0, errors});
 }
 
 bool conf_name_valid(str s) {
@@ -276,33 +340,41 @@ bool conf_name_valid(str s) {
     return true;
 }
 
-static bool grow_listens(struct conf *c) {
-    size_t n = c->listen_count;
-    if (n & (n - 1) || n == CONF_LISTENS_MAX) /* room is made when n is 0 or a power of two */
-        return n < CONF_LISTENS_MAX;
-    struct conf_listen *more = arena_alloc(&c->arena, (n ? 2 * n : 1) * sizeof *more);
+static bool grow(struct conf *c, const struct conf_block_kind *kind) {
+    size_t n = *count_of(c, kind);
+    if (n & (n - 1) || n == kind->max) /* room is made when n is 0 or a power of two */
+        return n < kind->max;
+    char *more = arena_alloc(&c->arena, (n ? 2 * n : 1) * kind->size);
     if (!more)
         return false;
     if (n)
-        memcpy(more, c->listens, n * sizeof *more);
-    c->listens = more;
+        memcpy(more, *list_of(c, kind), n * kind->size);
+    *list_of(c, kind) = more;
     return true;
+}
+
+/* The block of that (valid) title, or a new one; NULL: no memory or too many. */
+static void *block_named(struct conf *c, const struct conf_block_kind *kind, str title, const char *where) {
+    struct block_head *h;
+    for (size_t i = 0; (h = conf_block(c, kind, i)); i++)
+        if (str_eq(h->title, title))
+            return h;
+    if (!grow(c, kind))
+        return NULL;
+    h = (struct block_head *)(*list_of(c, kind) + *count_of(c, kind) * kind->size);
+    memset(h, 0, kind->size);
+    h->title = arena_str(&c->arena, title);
+    h->place.where = where;
+    fill_defaults(kind, &c->arena, h);
+    if (c->arena.full)
+        return NULL;
+    ++*count_of(c, kind);
+    return h;
 }
 
 struct conf_listen *conf_listen_named(struct conf *c, str name, const char *where) {
     assert(conf_name_valid(name));
-    for (size_t i = 0; i < c->listen_count; i++)
-        if (str_eq(c->listens[i].name, name))
-            return &c->listens[i];
-    if (!grow_listens(c))
-        return NULL;
-    struct conf_listen *l = &c->listens[c->listen_count];
-    *l = (struct conf_listen){.name = arena_str(&c->arena, name), .place = {where, 0}};
-    fill_defaults(&block_kinds[0], &c->arena, l);
-    if (c->arena.full)
-        return NULL;
-    c->listen_count++;
-    return l;
+    return block_named(c, &conf_block_kinds[0], name, where);
 }
 
 /* ---- reading ---- */
@@ -310,7 +382,7 @@ struct conf_listen *conf_listen_named(struct conf *c, str name, const char *wher
 struct reader {
     struct conf *c;
     struct spot at;
-    const struct block_kind *kind;
+    const struct conf_block_kind *kind;
     void *base;        /* what settings go into; NULL: a block that was refused, whose settings are only skipped */
     unsigned block_at; /* line of the open block; 0: none is open */
     bool failed;
@@ -388,23 +460,22 @@ static void read_setting(struct reader *r, str key, str value) {
     buf_free(&inside);
 }
 
-static void begin_block(struct reader *r, const struct block_kind *kind, str name) {
+static void begin_block(struct reader *r, const struct conf_block_kind *kind, str name) {
     if (r->block_at)
         complain(r, "the } of the block that begins in line %u is missing", r->block_at);
     r->kind = kind;
     r->base = NULL;
     r->block_at = r->at.line;
-    if (!conf_name_valid(name)) {
-        complain(r, "a %.*s has a name of 1 to %d of the characters a-z 0-9 _ -", STR_ARG(kind->name),
-                 (int)CONF_NAME_MAX);
+    if (!kind->title(name)) {
+        complain(r, "a %.*s has a name of %s", STR_ARG(kind->name), kind->title_is);
         return;
     }
-    void *base = kind->open(r->c, name, r->at.where);
+    struct block_head *base = block_named(r->c, kind, name, r->at.where);
     if (!base) {
         complain(r, "too many blocks");
         return;
     }
-    struct conf_place *p = (struct conf_place *)((char *)base + kind->place);
+    struct conf_place *p = &base->place;
     if (p->line && p->where == r->at.where) {
         complain(r, "there is a %.*s %.*s already, in line %u", STR_ARG(kind->name), STR_ARG(name), p->line);
         return;
@@ -423,10 +494,10 @@ static void end_block(struct reader *r) {
 
 /* `KIND NAME {`, or a known kind of block whose brace is missing. */
 static bool read_block_line(struct reader *r, str key, str value) {
-    const struct block_kind *kind = NULL;
+    const struct conf_block_kind *kind = NULL;
     for (size_t i = 0; i < BLOCK_KINDS; i++)
-        if (str_eq(block_kinds[i].name, key))
-            kind = &block_kinds[i];
+        if (str_eq(conf_block_kinds[i].name, key))
+            kind = &conf_block_kinds[i];
     bool brace = str_ends(value, S("{"));
     if (!kind && brace && !find_row(r->kind, key)) {
         complain_unknown(&top_kind, key, &r->at);
@@ -492,7 +563,8 @@ static void write_row(struct buf *out, const char *indent, const struct conf_row
     struct buf value = BUF(CONF_FILE_MAX);
     conf_row_put(&value, row, base);
     buf_printf(out, "%s%.*s ", indent, STR_ARG(row->name));
-    bool quote = row->type == CONF_T_TEXT || row->type == CONF_T_PATH || row->type == CONF_T_ADDRESS || !value.n;
+    bool quote = row->type == CONF_T_TEXT || row->type == CONF_T_PATH || row->type == CONF_T_ADDRESS ||
+                 row->type == CONF_T_LIST || !value.n;
     if (quote)
         buf_char(out, '"');
     str s = buf_str(&value);
@@ -510,11 +582,14 @@ static void write_row(struct buf *out, const char *indent, const struct conf_row
 void conf_write(struct buf *out, const struct conf *c) {
     for (size_t i = 0; i < CONF_KEYS; i++)
         write_row(out, "", &conf_rows[i], c);
-    for (size_t i = 0; i < c->listen_count; i++) {
-        const struct conf_listen *l = &c->listens[i];
-        buf_printf(out, "listen %.*s {\n", STR_ARG(l->name));
-        for (size_t k = 0; k < CONF_LISTEN_KEYS; k++)
-            write_row(out, "    ", &conf_listen_rows[k], l);
-        buf_add(out, S("}\n"));
+    for (size_t k = 0; k < BLOCK_KINDS; k++) {
+        const struct conf_block_kind *kind = &conf_block_kinds[k];
+        const struct block_head *h;
+        for (size_t i = 0; (h = conf_block(c, kind, i)); i++) {
+            buf_printf(out, "%.*s %.*s {\n", STR_ARG(kind->name), STR_ARG(h->title));
+            for (size_t row = 0; row < kind->row_count; row++)
+                write_row(out, "    ", &kind->rows[row], h);
+            buf_add(out, S("}\n"));
+        }
     }
 }

@@ -27,12 +27,33 @@ enum conf_mode { CONF_MODE_SANDBOX, CONF_MODE_SERVER };
 enum conf_log { CONF_LOG_STDERR, CONF_LOG_FILE, CONF_LOG_JOURNAL };
 enum conf_log_format { CONF_LOG_FORMAT_TEXT, CONF_LOG_FORMAT_JSON };
 enum conf_log_level { CONF_LOG_LEVEL_DEBUG, CONF_LOG_LEVEL_INFO, CONF_LOG_LEVEL_WARNING, CONF_LOG_LEVEL_ERROR };
-enum conf_route { CONF_ROUTE_CAPTURE };
 enum conf_protocol { CONF_PROTOCOL_SMTP, CONF_PROTOCOL_LMTP, CONF_PROTOCOL_HTTP };
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_policy { CONF_POLICY_AUTO, CONF_POLICY_SANDBOX, CONF_POLICY_MX, CONF_POLICY_SUBMISSION };
 enum conf_framing { CONF_FRAMING_AUTO, CONF_FRAMING_KEEP, CONF_FRAMING_REJECT, CONF_FRAMING_NORMALIZE };
 enum conf_auth { CONF_AUTH_NONE, CONF_AUTH_OFFERED, CONF_AUTH_REQUIRED };
+enum conf_access { CONF_ACCESS_AUTO, CONF_ACCESS_OPEN, CONF_ACCESS_TOKEN };
+enum conf_yesno { CONF_YESNO_ANY, CONF_YESNO_YES, CONF_YESNO_NO };
+enum conf_action {
+    CONF_ACTION_MAILBOX,
+    CONF_ACTION_RELAY,
+    CONF_ACTION_SMARTHOST,
+    CONF_ACTION_LMTP,
+    CONF_ACTION_CAPTURE,
+    CONF_ACTION_FORWARD,
+    CONF_ACTION_PIPE,
+    CONF_ACTION_WEBHOOK,
+    CONF_ACTION_DISCARD,
+    CONF_ACTION_REJECT
+};
+enum conf_route_tls {
+    CONF_ROUTE_TLS_AUTO,
+    CONF_ROUTE_TLS_NONE,
+    CONF_ROUTE_TLS_OPPORTUNISTIC,
+    CONF_ROUTE_TLS_REQUIRED,
+    CONF_ROUTE_TLS_VERIFY,
+    CONF_ROUTE_TLS_IMPLICIT
+};
 
 /* What a setting is in C.  Texts are never NULL and have a NUL behind them; sizes are bytes, durations milliseconds. */
 #define CONF_C_BOOL bool
@@ -44,6 +65,13 @@ enum conf_auth { CONF_AUTH_NONE, CONF_AUTH_OFFERED, CONF_AUTH_REQUIRED };
 #define CONF_C_ENUM(type) enum conf_##type
 #define CONF_C_ADDRESS struct conf_address
 #define CONF_C_NETWORKS struct conf_networks
+#define CONF_C_LIST struct conf_list
+
+/* Words, separated by commas or spaces; each is never empty and has a NUL behind it. */
+struct conf_list {
+    str *list;
+    size_t count;
+};
 
 /* Where a setting was given; where is NULL for one that has its default, line is 0 when there are no lines. */
 struct conf_place {
@@ -52,38 +80,144 @@ struct conf_place {
 };
 
 enum conf_key {
-#define CHOICE(type, CONSTANT, word)
 #define CONF(name, type, fallback, min, max, sentence) CONF_KEY_##name,
-#define LISTEN(name, type, fallback, min, max, sentence)
 #include "conf/conf.def"
     CONF_KEYS
 };
 
 enum conf_listen_key {
-#define CHOICE(type, CONSTANT, word)
-#define CONF(name, type, fallback, min, max, sentence)
 #define LISTEN(name, type, fallback, min, max, sentence) CONF_LISTEN_KEY_##name,
 #include "conf/conf.def"
     CONF_LISTEN_KEYS
 };
 
+enum conf_domain_key {
+#define DOMAIN(name, type, fallback, min, max, sentence) CONF_DOMAIN_KEY_##name,
+#include "conf/conf.def"
+    CONF_DOMAIN_KEYS
+};
+
+enum conf_account_key {
+#define ACCOUNT(name, type, fallback, min, max, sentence) CONF_ACCOUNT_KEY_##name,
+#include "conf/conf.def"
+    CONF_ACCOUNT_KEYS
+};
+
+enum conf_alias_key {
+#define ALIAS(name, type, fallback, min, max, sentence) CONF_ALIAS_KEY_##name,
+#include "conf/conf.def"
+    CONF_ALIAS_KEYS
+};
+
+enum conf_route_key {
+#define ROUTE(name, type, fallback, min, max, sentence) CONF_ROUTE_KEY_##name,
+#include "conf/conf.def"
+    CONF_ROUTE_KEYS
+};
+
+enum conf_rewrite_key {
+#define REWRITE(name, type, fallback, min, max, sentence) CONF_REWRITE_KEY_##name,
+#include "conf/conf.def"
+    CONF_REWRITE_KEYS
+};
+
+enum conf_site_key {
+#define SITE(name, type, fallback, min, max, sentence) CONF_SITE_KEY_##name,
+#include "conf/conf.def"
+    CONF_SITE_KEYS
+};
+
+enum conf_test_key {
+#define TEST(name, type, fallback, min, max, sentence) CONF_TEST_KEY_##name,
+#include "conf/conf.def"
+    CONF_TEST_KEYS
+};
+
+/* Every block begins with these; its settings and where they were given follow.  `title` is the name in its opening
+ * line: a domain for domain blocks, an address for account and alias, else 1 to CONF_NAME_MAX of a-z 0-9 _ -. */
 struct conf_listen {
     str name;
     struct conf_place place; /* of the block */
     struct conf_place places[CONF_LISTEN_KEYS];
-#define CHOICE(type, CONSTANT, word)
-#define CONF(name, type, fallback, min, max, sentence)
 #define LISTEN(name, type, fallback, min, max, sentence) CONF_C_##type name;
 #include "conf/conf.def"
 };
 
+struct conf_domain {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_DOMAIN_KEYS];
+#define DOMAIN(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
+struct conf_account {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_ACCOUNT_KEYS];
+#define ACCOUNT(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
+struct conf_alias {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_ALIAS_KEYS];
+#define ALIAS(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
+struct conf_route {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_ROUTE_KEYS];
+#define ROUTE(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
+struct conf_rewrite {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_REWRITE_KEYS];
+#define REWRITE(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
+struct conf_site {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_SITE_KEYS];
+#define SITE(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
+struct conf_test {
+    str title;
+    struct conf_place place; /* of the block */
+    struct conf_place places[CONF_TEST_KEYS];
+#define TEST(name, type, fallback, min, max, sentence) CONF_C_##type name;
+#include "conf/conf.def"
+};
+
 struct conf {
-#define CHOICE(type, CONSTANT, word)
 #define CONF(name, type, fallback, min, max, sentence) CONF_C_##type name;
-#define LISTEN(name, type, fallback, min, max, sentence)
 #include "conf/conf.def"
     struct conf_listen *listens;
     size_t listen_count;
+    struct conf_domain *domains;
+    size_t domain_count;
+    struct conf_account *accounts;
+    size_t account_count;
+    struct conf_alias *aliases;
+    size_t alias_count;
+    struct conf_route *routes;
+    size_t route_count;
+    struct conf_rewrite *rewrites;
+    size_t rewrite_count;
+    struct conf_site *sites;
+    size_t site_count;
+    struct conf_test *tests;
+    size_t test_count;
     struct conf_place places[CONF_KEYS];
     struct arena arena; /* owns all texts and arrays */
 };
@@ -91,7 +225,9 @@ struct conf {
 enum {
     CONF_FILE_MAX = 1024 * 1024, /* bytes of a configuration */
     CONF_LISTENS_MAX = 256,
-    CONF_NAME_MAX = 32, /* of a block: a-z 0-9 _ - */
+    CONF_BLOCKS_MAX = 100000, /* of each other kind */
+    CONF_TITLE_MAX = 320,     /* of a domain, an account, an alias */
+    CONF_NAME_MAX = 32,       /* of a block: a-z 0-9 _ - */
     CONF_ERRORS_MAX = 200,
 };
 
@@ -147,7 +283,8 @@ enum conf_type {
     CONF_T_PATH,
     CONF_T_ENUM,
     CONF_T_ADDRESS,
-    CONF_T_NETWORKS
+    CONF_T_NETWORKS,
+    CONF_T_LIST
 };
 
 struct conf_row {
@@ -162,6 +299,24 @@ struct conf_row {
 
 extern const struct conf_row conf_rows[CONF_KEYS];
 extern const struct conf_row conf_listen_rows[CONF_LISTEN_KEYS];
+
+/* The kinds of blocks, listen first: for who walks over all settings. */
+struct conf_block_kind {
+    str name;                    /* "route" */
+    const struct conf_row *rows; /* of its settings */
+    size_t row_count;
+    size_t size;        /* of one struct conf_<kind> */
+    size_t list, count; /* offsets of the array and its count in struct conf */
+    size_t max;         /* how many there may be */
+    size_t
+        places; /* offset of its struct conf_place[row_count]; the block's own title and place are its first members */
+    bool (*title)(str s); /* is this a name for one? */
+    const char *title_is; /* "1 to 32 of the characters a-z 0-9 _ -" */
+};
+extern const struct conf_block_kind conf_block_kinds[];
+extern const size_t conf_block_kind_count;
+/* The i-th block of a kind, or NULL behind the last. */
+void *conf_block(const struct conf *c, const struct conf_block_kind *kind, size_t i);
 
 /* One value of the row's type into its field: ERR_SYNTAX or ERR_LIMIT with a sentence, ERR_NOMEM. */
 enum err conf_row_take(const struct conf_row *row, str value, struct arena *a, void *base, struct why *w) MUST_CHECK;

@@ -182,7 +182,6 @@ static void choices_match(void **state) {
         {S_INIT("log"), CONF_LOG_JOURNAL, S_INIT("journal")},
         {S_INIT("log_format"), CONF_LOG_FORMAT_JSON, S_INIT("json")},
         {S_INIT("log_level"), CONF_LOG_LEVEL_ERROR, S_INIT("error")},
-        {S_INIT("route"), CONF_ROUTE_CAPTURE, S_INIT("capture")},
         {S_INIT("protocol"), CONF_PROTOCOL_HTTP, S_INIT("http")},
         {S_INIT("tls"), CONF_TLS_IMPLICIT, S_INIT("implicit")},
         {S_INIT("policy"), CONF_POLICY_SUBMISSION, S_INIT("submission")},

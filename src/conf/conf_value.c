@@ -135,6 +135,32 @@ static enum err text_take(const struct conf_row *row, str value, struct arena *a
     return a->full ? ERR_NOMEM : OK;
 }
 
+static bool list_word(str *s, str *word) {
+    while (s->n && (char_is_space(*s->p) || *s->p == ','))
+        *s = str_tail(*s, 1);
+    size_t n = 0;
+    while (n < s->n && !char_is_space(s->p[n]) && s->p[n] != ',')
+        n++;
+    *word = str_head(*s, n);
+    *s = str_tail(*s, n);
+    return n > 0;
+}
+
+static enum err list_take(str value, struct arena *a, struct conf_list *field) {
+    struct conf_list l = {0};
+    str word;
+    for (str rest = value; list_word(&rest, &word);)
+        l.count++;
+    l.list = l.count ? arena_alloc(a, l.count * sizeof *l.list) : NULL;
+    if (l.count && !l.list)
+        return ERR_NOMEM;
+    str rest = value;
+    for (size_t i = 0; i < l.count && list_word(&rest, &word); i++)
+        l.list[i] = arena_str(a, word);
+    *field = l;
+    return a->full ? ERR_NOMEM : OK;
+}
+
 /* Addresses and networks say themselves what is wrong; the value goes before it. */
 static enum err with_value(enum err e, str value, struct why *w) {
     if (e == OK || e == ERR_NOMEM || !w)
@@ -183,6 +209,10 @@ enum err conf_row_take(const struct conf_row *row, str value, struct arena *a, v
             return with_value(e, value, w);
         *(struct conf_address *)field = address;
         return OK;
+    case CONF_T_LIST:
+        if (value.n < row->min || value.n > row->max || !printable(value) || !utf8_valid(value))
+            return refuse(row, value, w);
+        return list_take(value, a, field);
     case CONF_T_NETWORKS:
         if (!printable(value))
             return refuse(row, value, w);
@@ -212,6 +242,10 @@ void conf_row_put(struct buf *out, const struct conf_row *row, const void *base)
         return;
     case CONF_T_ADDRESS: conf_address_put(out, field); return;
     case CONF_T_NETWORKS: conf_networks_put(out, field); return;
+    case CONF_T_LIST:
+        for (size_t i = 0; i < ((const struct conf_list *)field)->count; i++)
+            buf_printf(out, "%s%.*s", i ? " " : "", STR_ARG(((const struct conf_list *)field)->list[i]));
+        return;
     }
 }
 
@@ -253,6 +287,10 @@ void conf_row_values(struct buf *out, const struct conf_row *row) {
         return;
     case CONF_T_ENUM: choices_put(out, row->choice); return;
     case CONF_T_ADDRESS: buf_add(out, S("ADDRESS:PORT, [V6ADDRESS]:PORT, unix:/PATH[:MODE] or off")); return;
+    case CONF_T_LIST:
+        buf_printf(out, "words separated by commas or spaces, %llu to %llu bytes", (unsigned long long)row->min,
+                   (unsigned long long)row->max);
+        return;
     case CONF_T_NETWORKS:
         buf_add(out, S("addresses, networks (10.0.0.0/8) or unix, separated by commas or spaces"));
         return;

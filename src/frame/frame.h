@@ -15,19 +15,42 @@ enum {
     FRAME_CHUNK = 60 * 1024, /* the longest piece of a long value a sender puts into one frame */
 };
 
+/* Who may send a frame to whom, as bits: a frame may have several, and a link accepts several.
+ * A worker is a role that is handed deliveries (JOB frames): delivery, filter, and smtpd for reports. */
 enum frame_direction {
-    FRAME_ANY,
-    FRAME_TO_ROLE,
-    FRAME_TO_SUPERVISOR,
-    FRAME_SMTPD_TO_STORE,
-    FRAME_STORE_TO_SMTPD,
-    FRAME_READER_TO_STORE,
-    FRAME_STORE_TO_READER,
-    FRAME_HTTPD_TO_CONTENT,
-    FRAME_CONTENT_TO_HTTPD,
+    FRAME_ANY = ~0,
+    FRAME_TO_ROLE = 1 << 0,
+    FRAME_TO_SUPERVISOR = 1 << 1,
+    FRAME_SMTPD_TO_STORE = 1 << 2,
+    FRAME_STORE_TO_SMTPD = 1 << 3,
+    FRAME_READER_TO_STORE = 1 << 4,
+    FRAME_STORE_TO_READER = 1 << 5,
+    FRAME_HTTPD_TO_CONTENT = 1 << 6,
+    FRAME_CONTENT_TO_HTTPD = 1 << 7,
+    FRAME_WORKER_TO_STORE = 1 << 8,
+    FRAME_STORE_TO_WORKER = 1 << 9,
+    FRAME_TO_RESOLVER = 1 << 10,
+    FRAME_FROM_RESOLVER = 1 << 11,
+    FRAME_TO_KEYD = 1 << 12,
+    FRAME_FROM_KEYD = 1 << 13,
+    FRAME_KEYD_TO_STORE = 1 << 14,
+    FRAME_STORE_TO_KEYD = 1 << 15,
+    FRAME_HTTPD_TO_SMTPD = 1 << 16,
+    FRAME_SMTPD_TO_HTTPD = 1 << 17,
 };
 
-enum role { ROLE_SUPERVISOR, ROLE_SMTPD, ROLE_STORE, ROLE_HTTPD, ROLE_CONTENT, ROLE_COUNT };
+enum role {
+    ROLE_SUPERVISOR,
+    ROLE_SMTPD,
+    ROLE_STORE,
+    ROLE_HTTPD,
+    ROLE_CONTENT,
+    ROLE_DELIVERY,
+    ROLE_RESOLVER,
+    ROLE_KEYD,
+    ROLE_FILTER,
+    ROLE_COUNT
+};
 const char *role_name(enum role r); /* "smtpd": also the name of its executable */
 
 enum frame_type {

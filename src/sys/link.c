@@ -318,7 +318,7 @@ static void deliver(struct link *l, const struct frame *f, size_t size) {
 }
 
 static bool direction_ok(const struct link *l, enum frame_type type) {
-    return l->incoming == FRAME_ANY || frame_direction(type) == l->incoming;
+    return (frame_direction(type) & l->incoming) != 0;
 }
 
 /* All whole frames off the front of *in: CREDIT at once, the others to on_frame or, while paused, to `held`. */

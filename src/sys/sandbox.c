@@ -222,6 +222,9 @@ static const int common_calls[] = {
 
 static const int accept_calls[] = {CALL(accept4)};
 
+/* Those that go out to the network. */
+static const int connect_calls[] = {CALL(socket), CALL(connect), CALL(bind), CALL(sendmmsg), CALL(recvmmsg)};
+
 /* The store's files (its directory only: Landlock), locks, syncs. */
 static const int file_calls[] = {
     CALL(open),      CALL(openat),     CALL(openat2),    CALL(creat),
@@ -301,6 +304,8 @@ static int add_rules(scmp_filter_ctx c, enum role r) {
         e |= ALLOW(c, file_calls);
     if (r == ROLE_SMTPD || r == ROLE_HTTPD)
         e |= ALLOW(c, accept_calls);
+    if (r == ROLE_DELIVERY || r == ROLE_RESOLVER || r == ROLE_FILTER)
+        e |= ALLOW(c, connect_calls);
     return e;
 }
 

@@ -1,0 +1,63 @@
+/* route.h - where a recipient's mail goes: the route blocks of the configuration over what the directory says.  Pure,
+ * and asks and retries: an answer it has not got yet is named in missing, ERR_MORE is returned, and the caller comes
+ * again once it knows it.
+ *
+ * Routes are asked in order, the first that matches decides; one with `copy` adds its ending and the next are asked,
+ * too. Behind the last of them stand the built-in ones: in a sandbox (mode sandbox): capture a local address that is
+ * known: mailbox; an alias: its targets, each routed anew (depth and number limited, a loop is cut and told in via); a
+ * local address that is not known: reject 550 5.1.1 authenticated, or client in relay_networks: relay else: reject
+ * 550 5.7.1 A route's relay or smarthost takes mail of strangers only where its `to` or `client` names whom (checked by
+ * conf check); the domain is what the parsed address says: % and ! and source routes mean nothing.
+ * A route with header (or size, while it is not known) cannot be decided before the message is there: at RCPT it
+ * answers ROUTE_LATER when such a rule may still match and what else could come of it. */
+#ifndef POLICY_ROUTE_H
+#define POLICY_ROUTE_H
+
+#include "policy/directory.h"
+#include "smtp/envelope.h"
+
+/* Of a transaction; texts are the caller's. */
+struct route_ask {
+    str sender;    /* "" is the null sender */
+    str recipient; /* as the client said it, without <> */
+    uint32_t rcpt; /* its index, for the deliveries */
+    str user;      /* authenticated account; empty: none */
+    str client;    /* address, or "unix" */
+    str listener;
+    uint64_t size; /* 0: not known yet */
+    str header;    /* header section; p NULL: not known yet */
+    bool internal; /* a report or the like: of Penfold itself, may go anywhere */
+};
+
+/* The answers known so far, one snapshot for one evaluation: a chain the caller adds to. */
+struct route_known {
+    const struct directory_answer *answer; /* to the question answer->address */
+    struct route_known *next;
+};
+
+enum { ROUTE_MISSING_MAX = 64 };
+
+enum route_verdict { ROUTE_ACCEPT, ROUTE_LATER, ROUTE_REJECT };
+
+struct route_decision {
+    enum route_verdict verdict;
+    struct envelope_delivery *deliveries; /* ACCEPT: at least one; LATER: what would come if no such rule matched */
+    size_t delivery_count;
+    unsigned code;                  /* REJECT */
+    str text;                       /* "5.1.1 no such address here" */
+    str missing[ROUTE_MISSING_MAX]; /* ERR_MORE: addresses to look up */
+    size_t missing_count;
+    struct buf *story; /* in: NULL, or where to tell in words what each rule said, a line each */
+};
+
+/* OK, ERR_MORE, ERR_NOMEM.  Results live in the arena. */
+enum err route_decide(const struct conf *c, const struct route_ask *ask, const struct route_known *known,
+                      struct arena *a, struct route_decision *d) MUST_CHECK;
+
+/* Does a pattern of a route ("*@example.org", "example.org", ".example.org", "<>", "local") match?  local: is its
+ * domain ours. */
+bool route_pattern(str pattern, str address, bool local);
+/* A pattern with stars over any text, without regard to ASCII case; stars[i] is what the i-th stood for. */
+bool glob_match(str pattern, str s, str *stars, size_t star_max, size_t *star_count);
+
+#endif
