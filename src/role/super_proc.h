@@ -16,7 +16,7 @@
 
 enum {
     SUPER_WORKERS_MAX = 256,
-    SUPER_PROCS_MAX = SUPER_WORKERS_MAX + 3,
+    SUPER_PROCS_MAX = 2 * SUPER_WORKERS_MAX,
     SUPER_BACKOFF_MIN_MS = 100,
     SUPER_BACKOFF_MAX_MS = 10000,
     SUPER_HEALTHY_MS = 60000, /* a life this long forgives the crashes before */
