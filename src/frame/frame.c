@@ -4,8 +4,8 @@
 #include <string.h>
 
 const char *role_name(enum role r) {
-    static const char *const names[ROLE_COUNT] = {"supervisor", "smtpd", "store", "httpd", "content",
-                                                 "delivery",   "resolver", "keyd", "filter"};
+    static const char *const names[ROLE_COUNT] = {"supervisor", "smtpd",    "store", "httpd", "content",
+                                                  "delivery",   "resolver", "keyd",  "filter"};
     return (unsigned)r < ROLE_COUNT ? names[r] : "unknown";
 }
 
