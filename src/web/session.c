@@ -114,10 +114,34 @@ static void put_rcpts(struct buf *out, const struct envelope *e) {
 
 /* All fields of envelope.def; `of_session` leaves out what only a message has. */
 static void put_fields(struct buf *out, const struct envelope *e, bool of_session) {
-    static const str mail_only[] = {
-        S_INIT("id"),      S_INIT("session"),    S_INIT("sender"),      S_INIT("sender_params"), S_INIT("mail_us"),
-        S_INIT("rcpt_us"), S_INIT("data_us"),    S_INIT("received_us"), S_INIT("bare_cr"),       S_INIT("bare_lf"),
-        S_INIT("nul"),     S_INIT("long_lines"), S_INIT("eight_bit"),   S_INIT("transaction"),   S_INIT("chunking")};
+    static const str mail_only[] = {S_INIT("id"),
+                                    S_INIT("session"),
+                                    S_INIT("sender"),
+                                    S_INIT("sender_params"),
+                                    S_INIT("mail_us"),
+                                    S_INIT("rcpt_us"),
+                                    S_INIT("data_us"),
+                                    S_INIT("received_us"),
+                                    S_INIT("bare_cr"),
+                                    S_INIT("bare_lf"),
+                                    S_INIT("nul"),
+                                    S_INIT("long_lines"),
+                                    S_INIT("eight_bit"),
+                                    S_INIT("transaction"),
+                                    S_INIT("chunking"),
+                                    S_INIT("priority"),
+                                    S_INIT("hold_until_us"),
+                                    S_INIT("deliver_by_us"),
+                                    S_INIT("deliver_by_mode"),
+                                    S_INIT("require_tls"),
+                                    S_INIT("utf8"),
+                                    S_INIT("edits"),
+                                    S_INIT("edited_size"),
+                                    S_INIT("report_of"),
+                                    S_INIT("report_rcpts"),
+                                    S_INIT("report_kind"),
+                                    S_INIT("account"),
+                                    S_INIT("binary")};
     struct {
         str name, text;
         uint64_t number;

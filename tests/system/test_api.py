@@ -167,6 +167,10 @@ def test_structure(sandbox, mail):
     assert raw[leaf["BodyOffset"]:leaf["BodyOffset"] + leaf["BodySize"]] == b"hello text\r\n"
 
 
+ENVELOPE |= {"Priority", "HoldUntil", "DeliverBy", "DeliverByMode", "RequireTLS", "Utf8", "Edits", "EditedSize", "ReportOf", "ReportRcpts",
+             "ReportKind", "Account", "Binary"}
+
+
 def test_envelope_and_session(sandbox, mail):
     e = sandbox.api(f"/api/v1/message/{mail}/envelope")
     assert set(e) == ENVELOPE
