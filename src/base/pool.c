@@ -52,7 +52,7 @@ uint32_t pool_take(struct pool *p) {
 
 void pool_give(struct pool *p, uint32_t item) {
     assert(item && item <= p->top && p->live > 0);
-    if (--p->live == 0) {
+    if (--p->live == 0 && p->chunk_count > 1) {
         pool_free(p);
         return;
     }
@@ -65,25 +65,25 @@ size_t pool_bytes(const struct pool *p) {
     return p->chunk_count * (p->item_size << p->shift) + p->chunk_room * sizeof *p->chunks;
 }
 
-static struct link *link_of(const struct pool *p, size_t link_at, uint32_t item) {
-    return (struct link *)((char *)pool_at(p, item) + link_at);
+static struct pool_link *link_of(const struct pool *p, size_t link_at, uint32_t item) {
+    return (struct pool_link *)((char *)pool_at(p, item) + link_at);
 }
 
-void chain_add_tail(const struct pool *p, size_t link_at, struct chain *c, uint32_t item) {
-    *link_of(p, link_at, item) = (struct link){.prev = c->last};
+void chain_add_tail(const struct pool *p, size_t link_at, struct pool_chain *c, uint32_t item) {
+    *link_of(p, link_at, item) = (struct pool_link){.prev = c->last};
     *(c->last ? &link_of(p, link_at, c->last)->next : &c->first) = item;
     c->last = item;
 }
 
-void chain_add_head(const struct pool *p, size_t link_at, struct chain *c, uint32_t item) {
-    *link_of(p, link_at, item) = (struct link){.next = c->first};
+void chain_add_head(const struct pool *p, size_t link_at, struct pool_chain *c, uint32_t item) {
+    *link_of(p, link_at, item) = (struct pool_link){.next = c->first};
     *(c->first ? &link_of(p, link_at, c->first)->prev : &c->last) = item;
     c->first = item;
 }
 
-void chain_remove(const struct pool *p, size_t link_at, struct chain *c, uint32_t item) {
-    struct link *l = link_of(p, link_at, item);
+void chain_remove(const struct pool *p, size_t link_at, struct pool_chain *c, uint32_t item) {
+    struct pool_link *l = link_of(p, link_at, item);
     *(l->prev ? &link_of(p, link_at, l->prev)->next : &c->first) = l->next;
     *(l->next ? &link_of(p, link_at, l->next)->prev : &c->last) = l->prev;
-    *l = (struct link){0};
+    *l = (struct pool_link){0};
 }

@@ -1,6 +1,6 @@
 /* pool.h - many things of one size, each known by a small number instead of a pointer: half the bytes, and other
  * tables (heap.h, table.h) can be arrays beside it.  Things never move; memory comes in chunks and is given back when
- * the pool is freed, or when its last thing is. */
+ * the pool is freed, or its last thing is. */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
@@ -15,10 +15,10 @@ struct pool {
 };
 
 /* A ring-less double list of things of one pool: 0 is nobody. */
-struct link {
+struct pool_link {
     uint32_t next, prev;
 };
-struct chain {
+struct pool_chain {
     uint32_t first, last;
 };
 
@@ -33,9 +33,9 @@ static inline void *pool_at(const struct pool *p, uint32_t item) {
     return p->chunks[i >> p->shift] + (i & ((1u << p->shift) - 1)) * p->item_size;
 }
 
-/* link_at: where the struct link stands in a thing, by offsetof. */
-void chain_add_tail(const struct pool *p, size_t link_at, struct chain *c, uint32_t item);
-void chain_add_head(const struct pool *p, size_t link_at, struct chain *c, uint32_t item);
-void chain_remove(const struct pool *p, size_t link_at, struct chain *c, uint32_t item);
+/* link_at: where the struct pool_link stands in a thing, by offsetof. */
+void chain_add_tail(const struct pool *p, size_t link_at, struct pool_chain *c, uint32_t item);
+void chain_add_head(const struct pool *p, size_t link_at, struct pool_chain *c, uint32_t item);
+void chain_remove(const struct pool *p, size_t link_at, struct pool_chain *c, uint32_t item);
 
 #endif
