@@ -35,9 +35,9 @@ static uint64_t step(uint64_t window) {
 }
 
 static void window_anew(const struct queue *q, struct site *s) {
-    s->knee = UINT64_MAX;
+    uint64_t start = q->o.window_start * (uint64_t)ONE;
     s->cohorts = 0;
-    set_window(q, s, q->o.window_start * (uint64_t)ONE);
+    set_window(q, s, start < s->knee ? start : s->knee);
 }
 
 /* ---- coming and going */
@@ -71,6 +71,7 @@ static uint32_t site_take(struct queue *q, str name, str domain) {
     struct site *s = site_at(q, i);
     *s = (struct site){.name = str_n(text, name.n), .domain = str_n(text + name.n, domain.n)};
     q->name_bytes += name.n + domain.n + 1;
+    s->knee = UINT64_MAX;
     ask_rule(q, s);
     window_anew(q, s);
     return i;
@@ -209,9 +210,11 @@ static void shrink(const struct queue *q, struct site *s, bool busy) {
     set_window(q, s, to);
 }
 
-/* Dead: a whole window of attempts, none good between them, did not get as far as a conversation. */
+/* Dead: a whole window of attempts, none good between them, did not get as far as a conversation.  A site that is too
+ * busy for one more connection while it has others of ours is not. */
 static void went_badly(struct queue *q, struct site *s, bool busy, bool probe) {
-    s->cohorts += (uint64_t)ONE * ONE / s->window;
+    if (!busy || s->active == 1)
+        s->cohorts += (uint64_t)ONE * ONE / s->window;
     shrink(q, s, busy);
     if (probe || (!s->dead && s->cohorts >= ONE))
         dies(q, s);
