@@ -12,6 +12,8 @@
 
 #include "base/code.h"
 #include "sys/clock.h"
+#include "role/super_want.h"
+#include "sys/dns_files.h"
 #include "sys/tls.h"
 #include "sys/whole.h"
 
@@ -202,6 +204,20 @@ static bool load_keys(struct super_secrets *s, const struct conf *c, struct conf
     return e == OK && ok;
 }
 
+/* What the resolver works by. */
+static bool load_dns(struct super_secrets *s, const struct conf *c, struct conf_errors *errors) {
+    struct why w;
+    bool ok = true;
+    for (enum dns_file f = 0; f < DNS_FILES && super_want(ROLE_RESOLVER, c); f++) {
+        struct buf *b = add(s, STR_NONE, dns_file_secret(f));
+        enum err e = b ? dns_file_read(f, c, b, &w) : why(&w, ERR_NOMEM, "no memory");
+        if (e)
+            conf_errors_add(errors, NULL, 0, "%s: %s", f == DNS_FILE_ANCHOR ? "dns_anchor" : "dns", w.text);
+        ok &= e == OK;
+    }
+    return ok;
+}
+
 static bool wants_tls(const struct conf *c) {
     for (size_t i = 0; i < c->listen_count; i++)
         if (c->listens[i].tls != CONF_TLS_NONE)
@@ -227,6 +243,7 @@ bool super_secret_load(struct super_secrets *s, const struct conf *c, struct con
         ok &= load_route(s, r, r->secret_file, "secret", errors);
     }
     ok &= load_keys(s, c, errors);
+    ok &= load_dns(s, c, errors);
     return ok;
 }
 

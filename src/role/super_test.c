@@ -146,6 +146,7 @@ static void secrets_go_to_their_role_alone(void **state) {
         {S_INIT("ticket"), ROLE_SMTPD},
         {S_INIT("srs"), ROLE_SMTPD},
         {S_INIT("keyd"), ROLE_KEYD},
+        {S_INIT("dns.anchor"), ROLE_RESOLVER},
         {S_INIT("route.a.password"), ROLE_DELIVERY},
         {S_INIT("route.hook.secret"), ROLE_FILTER},
     };

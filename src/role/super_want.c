@@ -45,6 +45,7 @@ bool super_wants_secret(enum role r, str name) {
         {ROLE_SMTPD, S_INIT("auth"), S_INIT("")},
         {ROLE_SMTPD, S_INIT("ticket"), S_INIT("")},
         {ROLE_SMTPD, S_INIT("srs"), S_INIT("")},
+        {ROLE_RESOLVER, S_INIT("dns."), S_INIT("")},
         {ROLE_KEYD, S_INIT("keyd"), S_INIT("")},
         {ROLE_DELIVERY, S_INIT("route."), S_INIT(".password")},
         {ROLE_FILTER, S_INIT("route."), S_INIT(".secret")},
