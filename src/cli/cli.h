@@ -19,6 +19,9 @@ int cmd_token(int argc, char **argv);
 int cmd_backup(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_log(int argc, char **argv);
+int cmd_dns(int argc, char **argv);
+int cmd_mx(int argc, char **argv);
+int cmd_init(int argc, char **argv);
 
 extern const struct cli_page cli_sandbox_page;
 extern const struct cli_page cli_serve_page;
@@ -34,5 +37,8 @@ extern const struct cli_page cli_token_page;
 extern const struct cli_page cli_backup_page;
 extern const struct cli_page cli_restore_page;
 extern const struct cli_page cli_log_page;
+extern const struct cli_page cli_dns_page;
+extern const struct cli_page cli_mx_page;
+extern const struct cli_page cli_init_page;
 
 #endif
