@@ -24,10 +24,7 @@ import pytest
 from conftest import free_port, wait_until
 
 NSD = shutil.which("nsd") or "/usr/sbin/nsd"
-
-
-def needs_nsd(what):
-    return pytest.mark.skipif(not os.path.exists(NSD), reason="nsd is not installed (tools/deps install test)")(what)
+needs_nsd = pytest.mark.skipif(not os.path.exists(NSD), reason="nsd is not installed (tools/deps install test)")
 
 
 def run(*argv, cwd):
