@@ -221,7 +221,7 @@ static enum err add_server(struct ub_ctx *dns, str word, struct why *w) {
         e = ERR_SYNTAX;
     if (e == OK)
         conf_ip_put(&ip, &address.ip);
-    snprintf(text, sizeof text, "%.*s@%u", STR_ARG(buf_str(&ip)), bare ? DEFAULT_PORT : address.port);
+    snprintf(text, sizeof text, "%.*s@%u", STR_ARG(buf_str(&ip)), bare ? (unsigned)DEFAULT_PORT : address.port);
     buf_free(&ip);
     arena_free(&a);
     if (e)

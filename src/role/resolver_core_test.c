@@ -48,7 +48,7 @@ static void test_so_many_at_a_time(void **state) {
         assert_true(i < RESOLVER_ACTIVE_MAX);
     resolver_core_done(c, last);
     q = resolver_core_next(c);
-    snprintf(name, sizeof name, "n%u.example", RESOLVER_ACTIVE_MAX);
+    snprintf(name, sizeof name, "n%d.example", RESOLVER_ACTIVE_MAX);
     assert_true(str_eq(q->name, str_of(name)));
     assert_null(resolver_core_next(c));
     resolver_core_free(c);
