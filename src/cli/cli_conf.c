@@ -280,7 +280,7 @@ static bool usable(const char *path) {
     return access(path, X_OK) == 0;
 }
 
-static bool find_supervisor(char path[PATH_MAX], char self[PATH_MAX]) {
+static bool find_role(const char *role, char path[PATH_MAX], char self[PATH_MAX]) {
     const char *named = getenv("PENFOLD_LIBEXEC");
     ssize_t n = readlink("/proc/self/exe", self, PATH_MAX - 1);
     if (n < 0)
@@ -288,9 +288,14 @@ static bool find_supervisor(char path[PATH_MAX], char self[PATH_MAX]) {
     self[n] = '\0';
     int folder = (int)(strrchr(self, '/') - self);
     if (named && *named)
-        return snprintf(path, PATH_MAX, "%s/supervisor", named) < PATH_MAX && usable(path);
-    return (snprintf(path, PATH_MAX, "%.*s/libexec/penfold/supervisor", folder, self) < PATH_MAX && usable(path)) ||
-           (snprintf(path, PATH_MAX, "%.*s/../libexec/penfold/supervisor", folder, self) < PATH_MAX && usable(path));
+        return snprintf(path, PATH_MAX, "%s/%s", named, role) < PATH_MAX && usable(path);
+    return (snprintf(path, PATH_MAX, "%.*s/libexec/penfold/%s", folder, self, role) < PATH_MAX && usable(path)) ||
+           (snprintf(path, PATH_MAX, "%.*s/../libexec/penfold/%s", folder, self, role) < PATH_MAX && usable(path));
+}
+
+bool cli_conf_find_role(const char *role, char path[PATH_MAX]) {
+    char self[PATH_MAX];
+    return find_role(role, path, self);
 }
 
 static bool write_all(int fd, str s) {
@@ -338,7 +343,7 @@ static bool place_descriptors(int conf_fd) {
 
 int cli_conf_launch(const struct cli_page *page, const struct conf *c, int argc, char **argv) {
     char path[PATH_MAX], self[PATH_MAX];
-    if (!find_supervisor(path, self))
+    if (!find_role("supervisor", path, self))
         return cli_error(page, EX_SOFTWARE,
                          "the supervisor is not installed beside this program (libexec/penfold/supervisor)");
     int fd = conf_memory_file(c);

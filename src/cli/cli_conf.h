@@ -3,6 +3,8 @@
 #ifndef CLI_CLI_CONF_H
 #define CLI_CLI_CONF_H
 
+#include <limits.h>
+
 #include "cli/cli_options.h"
 #include "conf/conf.h"
 
@@ -27,6 +29,9 @@ enum err cli_conf_make_data(const struct conf *c, struct why *w) MUST_CHECK;
 
 /* The system's name, for a hostname that is not set. */
 enum err cli_conf_fill_hostname(struct conf *c, struct conf_errors *errors) MUST_CHECK;
+
+/* Where the executable of a role is, beside this program or in $PENFOLD_LIBEXEC; false: nowhere. */
+bool cli_conf_find_role(const char *role, char path[PATH_MAX]) MUST_CHECK;
 
 /* Becomes the supervisor; returns only on failure, with the status.  The contract with src/role/supervisor.c:
  * descriptor 3 is a memory file with conf_write()'s text, at its beginning; sockets from the service manager

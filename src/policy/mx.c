@@ -303,8 +303,8 @@ static void in_turns(struct mx_host *h, const struct family *v6, const struct fa
 
 static void tell_host(struct choice *c, const struct mx_host *h) {
     if (h->canonical.n)
-        tell(c, "%.*s is an alias of %.*s; a mail exchanger should not be (RFC 2181 10.3)", STR_ARG(h->name),
-             STR_ARG(h->canonical));
+        tell(c, "%.*s is an alias of %.*s%s", STR_ARG(h->name), STR_ARG(h->canonical),
+             c->configured ? "" : "; a mail exchanger should not be (RFC 2181 10.3)");
     for (size_t i = 0; i < h->address_count; i++)
         tell(c, "%u %.*s: %.*s", h->preference, STR_ARG(h->name), STR_ARG(h->addresses[i]));
 }
@@ -447,7 +447,7 @@ static void tell_records(struct choice *c, const struct dns_answer *mx) {
         tell(c, "%.*s is an alias of %.*s", STR_ARG(c->domain), STR_ARG(mx->canonical));
     for (size_t i = 0; i < mx->record_count; i++)
         tell(c, "MX of %.*s: %u %.*s%s", STR_ARG(mx->canonical), mx->records[i].preference,
-             STR_ARG(mx->records[i].value), mx->secure ? " (validated)" : "");
+             STR_ARG(mx->records[i].value.n ? mx->records[i].value : S(".")), mx->secure ? " (validated)" : "");
 }
 
 static enum err use_answer(struct choice *c, const struct dns_answer *mx) {

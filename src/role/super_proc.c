@@ -203,7 +203,7 @@ static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
         if (metrics_add(&all->metrics, p->counted, f->counters.values))
             all->ops->on_counters();
         break;
-    default: break; /* CREDIT is the link's; link.c has checked the direction */
+    default: all->ops->on_other(p, f);
     }
 }
 

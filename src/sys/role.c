@@ -140,12 +140,12 @@ static void sandbox_first_half(const struct conf *c) {
         fatal(e, w.text);
     sandbox_outlive_not(role.ops->needs_files ? 0 : SIGKILL);
     if (role.ops->needs_files)
-        sandbox_files(c->data.p);
+        sandbox_files(c->data.p, role.ops->role);
 }
 
 static void sandbox_second_half(void) {
     if (!role.ops->needs_files)
-        sandbox_files(NULL);
+        sandbox_files(NULL, role.ops->role);
     sandbox_close(role.ops->role);
 }
 

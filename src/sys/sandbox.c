@@ -114,11 +114,11 @@ static bool allow_below(int rules, const char *path, uint64_t rights) {
     return n == 0;
 }
 
-static const char *restrict_files(const char *directory, long abi) {
+static const char *restrict_files(const char *directory, bool connects, long abi) {
     struct ruleset r = {.fs = all_file_rights(abi)};
     size_t size = sizeof r.fs;
     if (abi >= ABI_NET) {
-        r.net = NET_BIND_TCP | NET_CONNECT_TCP;
+        r.net = connects ? 0 : NET_BIND_TCP | NET_CONNECT_TCP;
         size = offsetof(struct ruleset, scoped);
     }
     if (abi >= ABI_SCOPE) {
@@ -141,11 +141,15 @@ static const char *restrict_files(const char *directory, long abi) {
     return fault;
 }
 
-void sandbox_files(const char *directory) {
+static bool connects(enum role r) {
+    return r == ROLE_DELIVERY || r == ROLE_RESOLVER || r == ROLE_FILTER;
+}
+
+void sandbox_files(const char *directory, enum role r) {
     if (SANITIZED)
         return;
     long abi = landlock_create(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    const char *fault = abi >= 1 ? restrict_files(directory, abi) : strerror(errno);
+    const char *fault = abi >= 1 ? restrict_files(directory, connects(r), abi) : strerror(errno);
     if (fault)
         missing("landlock", fault);
 }
@@ -304,7 +308,7 @@ static int add_rules(scmp_filter_ctx c, enum role r) {
         e |= ALLOW(c, file_calls);
     if (r == ROLE_SMTPD || r == ROLE_HTTPD)
         e |= ALLOW(c, accept_calls);
-    if (r == ROLE_DELIVERY || r == ROLE_RESOLVER || r == ROLE_FILTER)
+    if (connects(r))
         e |= ALLOW(c, connect_calls);
     return e;
 }

@@ -2,7 +2,7 @@
  * have is logged once (SANDBOX_MISSING) and done without.
  *     begin       first thing in main: no_new_privs, no core dump of secrets, as many descriptors as the limit allows
  *     drop_root   becomes the configured user for good
- *     files       Landlock: nothing at all, or only what is below one directory
+ *     files       Landlock: nothing at all, or only what is below one directory; no TCP but for those that connect
  *     close       seccomp: an allow-list per role; everything else is EPERM, execve and ptrace are death
  *     outlive_not the kernel ends this process when its parent is gone */
 #ifndef SYS_SANDBOX_H
@@ -16,7 +16,7 @@ void sandbox_begin(void);
  */
 enum err sandbox_drop_root(const char *user, bool must, struct why *w) MUST_CHECK;
 /* For the calling thread and those it starts later.  directory NULL: no file access whatever. */
-void sandbox_files(const char *directory);
+void sandbox_files(const char *directory, enum role r);
 void sandbox_close(enum role r); /* all threads */
 void sandbox_outlive_not(int signal);
 
