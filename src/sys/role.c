@@ -103,6 +103,11 @@ void role_fatal(enum err e, const char *format, ...) {
     fatal(e, text);
 }
 
+void role_send(const struct frame *f) {
+    if (role.control)
+        link_send(role.control, f);
+}
+
 /* ---- configuration ---- */
 
 static void configure_log(const struct conf *c) {
@@ -140,12 +145,17 @@ static void sandbox_first_half(const struct conf *c) {
         fatal(e, w.text);
     sandbox_outlive_not(role.ops->needs_files ? 0 : SIGKILL);
     if (role.ops->needs_files)
-        sandbox_files(c->data.p);
+        sandbox_files(c->data.p, false);
+}
+
+static bool calls_others(void) {
+    enum role r = role.ops->role;
+    return r == ROLE_DELIVERY || r == ROLE_RESOLVER || r == ROLE_FILTER;
 }
 
 static void sandbox_second_half(void) {
     if (!role.ops->needs_files)
-        sandbox_files(NULL);
+        sandbox_files(NULL, calls_others());
     sandbox_close(role.ops->role);
 }
 
@@ -264,7 +274,11 @@ static void on_control(void *arg, struct link *l, const struct frame *f, int fd)
     case FRAME_DRAIN: on_drain(); break;
     case FRAME_STOP: on_stop(); break;
     case FRAME_METRICS: on_metrics(f->metrics.text); break;
-    default: assert(!"a direction that link.c has checked");
+    default:
+        if (role.ops->other)
+            role.ops->other(f, fd);
+        else if (fd >= 0)
+            close(fd);
     }
 }
 

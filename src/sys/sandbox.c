@@ -114,11 +114,11 @@ static bool allow_below(int rules, const char *path, uint64_t rights) {
     return n == 0;
 }
 
-static const char *restrict_files(const char *directory, long abi) {
+static const char *restrict_files(const char *directory, bool connects, long abi) {
     struct ruleset r = {.fs = all_file_rights(abi)};
     size_t size = sizeof r.fs;
     if (abi >= ABI_NET) {
-        r.net = NET_BIND_TCP | NET_CONNECT_TCP;
+        r.net = connects ? 0 : NET_BIND_TCP | NET_CONNECT_TCP; /* who connects may have to bind a source address */
         size = offsetof(struct ruleset, scoped);
     }
     if (abi >= ABI_SCOPE) {
@@ -141,11 +141,11 @@ static const char *restrict_files(const char *directory, long abi) {
     return fault;
 }
 
-void sandbox_files(const char *directory) {
+void sandbox_files(const char *directory, bool connects) {
     if (SANITIZED)
         return;
     long abi = landlock_create(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    const char *fault = abi >= 1 ? restrict_files(directory, abi) : strerror(errno);
+    const char *fault = abi >= 1 ? restrict_files(directory, connects, abi) : strerror(errno);
     if (fault)
         missing("landlock", fault);
 }
