@@ -42,13 +42,14 @@ struct conn {
     uint64_t timer_at; /* when the timer fires, 0: not pending; may be earlier than the deadline */
     char reason[64];   /* for on_close */
     int fd;
-    short mask;    /* what io waits for */
-    uint8_t fault; /* enum err for on_close */
+    short mask;                /* what io waits for */
+    uint8_t fault;             /* enum err for on_close */
     bool connecting, tls_next; /* the handshake begins once the output is flushed */
     bool handshaking, tls, paused, high;
     bool ended; /* the peer sends no more */
     bool more;  /* there may be bytes that no event will announce */
     bool write_wants_read, read_wants_write;
+    bool half;          /* our end is to be shut */
     bool closing, shut; /* conn_close was called; our end is shut */
     bool broken;        /* to be freed with on_close (without it when closing) */
     bool busy;
@@ -357,6 +358,8 @@ static void do_write(struct conn *c) {
         output_is_empty(c);
     if (c->tls_next && !c->broken && !unsent(c))
         begin_handshake(c);
+    if (c->half && !unsent(c) && !c->closing)
+        shutdown(c->fd, SHUT_WR);
     if (c->closing && !unsent(c))
         shut_our_end(c);
 }
@@ -552,7 +555,7 @@ void conn_set_ops(struct conn *c, const struct conn_ops *ops, void *arg) {
 }
 
 void conn_write(struct conn *c, str bytes) {
-    assert(!c->closing);
+    assert(!c->closing && !c->half);
     if (c->broken)
         return;
     if (c->sent && c->sent >= c->out.n / 2) {
@@ -617,6 +620,12 @@ void conn_deadline(struct conn *c, uint64_t ms) {
     c->deadline = now + ms;
     if (c->timer_at == 0 || c->timer_at > c->deadline)
         set_timer(c, now, c->deadline);
+}
+
+void conn_half_close(struct conn *c) {
+    assert(!c->ssl && !c->closing);
+    c->half = true;
+    mark_dirty(c);
 }
 
 void conn_close(struct conn *c) {

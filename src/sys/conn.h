@@ -51,8 +51,8 @@ struct conn_ops {
 /* Takes over fd (a connected stream socket).  NULL: no memory, fd is closed. */
 struct conn *conn_open(struct event_base *base, int fd, const struct conn_ops *ops, void *arg);
 /* Calls an address: "192.0.2.1", "2001:db8::1" with a port, or "unix:/path"; source is a local address of that family,
- * NULL or "" for any.  NULL: not an address, or the system says no at once (w tells why).  What fails later is on_close;
- * conn_deadline bounds the wait.  What is written before on_connected is sent then. */
+ * NULL or "" for any.  NULL: not an address, or the system says no at once (w tells why).  What fails later is
+ * on_close; conn_deadline bounds the wait.  What is written before on_connected is sent then. */
 struct conn *conn_connect(struct event_base *base, const char *address, uint16_t port, const char *source,
                           const struct conn_ops *ops, void *arg, struct why *w);
 void conn_set_ops(struct conn *c, const struct conn_ops *ops, void *arg);
@@ -69,8 +69,9 @@ void conn_pause(struct conn *c); /* no on_read; the bytes stay with the sender *
 void conn_resume(struct conn *c);
 /* on_deadline in so many ms, instead of what was set before; 0: never.  Cheap enough for every command. */
 void conn_deadline(struct conn *c, uint64_t ms);
-void conn_close(struct conn *c); /* after what was written has been sent; bounded by CONN_LINGER_MS */
-void conn_abort(struct conn *c); /* at once, with a reset: for attackers */
+void conn_half_close(struct conn *c); /* our end, after what was written; reading goes on.  Plain ones only */
+void conn_close(struct conn *c);      /* after what was written has been sent; bounded by CONN_LINGER_MS */
+void conn_abort(struct conn *c);      /* at once, with a reset: for attackers */
 
 bool conn_is_tls(const struct conn *c);             /* a handshake has been completed */
 struct ssl_st *conn_ssl(const struct conn *c);      /* for tls_binding(); NULL: plain */

@@ -17,7 +17,7 @@ void sandbox_begin(void);
 enum err sandbox_drop_root(const char *user, bool must, struct why *w) MUST_CHECK;
 /* For the calling thread and those it starts later.  directory NULL: no file access whatever. */
 void sandbox_files(const char *directory, bool connects); /* connects: it may call others by TCP */
-void sandbox_close(enum role r); /* all threads */
+void sandbox_close(enum role r);                          /* all threads */
 void sandbox_outlive_not(int signal);
 
 #endif

@@ -44,7 +44,7 @@ static char folder[] = "/tmp/penfold-sandbox-XXXXXX";
 
 static void enter(enum role r) {
     sandbox_begin();
-    sandbox_files(r == ROLE_STORE ? folder : NULL);
+    sandbox_files(r == ROLE_STORE ? folder : NULL, r == ROLE_DELIVERY);
     sandbox_close(r);
 }
 
