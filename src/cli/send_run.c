@@ -458,6 +458,7 @@ static void talk(struct call *c) {
         case SMTP_CLIENT_INPUT: going = take_input(c); break;
         case SMTP_CLIENT_READY: ready(c); break;
         case SMTP_CLIENT_BODY: give_body(c); break;
+        case SMTP_CLIENT_FINAL: smtp_client_final(&c->client); break;
         case SMTP_CLIENT_STARTTLS:
             show_transcript(c);
             begin_tls(c);

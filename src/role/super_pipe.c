@@ -22,10 +22,8 @@ static struct pipe_run {
 
 static void answer(struct super_proc *p, uint64_t tag, enum err e, const char *text, int fd) {
     struct frame f = {.type = FRAME_PIPE_STARTED, .pipe_started = {tag, (uint8_t)e, str_of(text)}};
-    if (fd >= 0)
-        link_send_fd(p->link, &f, fd);
-    else
-        link_send(p->link, &f);
+    /* This frame always carries a descriptor (sys/link.h): with an error it is one that nobody reads. */
+    link_send_fd(p->link, &f, fd >= 0 ? fd : STDERR_FILENO);
 }
 
 static const struct conf_route *route_named(const struct conf *c, str name) {

@@ -16,6 +16,7 @@ enum state {
     S_READY,
     S_MAIL,
     S_BODY,
+    S_HELD,
     S_FINAL,
     S_RSET,
     S_QUIT,
@@ -29,6 +30,7 @@ enum {
     TRANSCRIPT_MAX = 262144,
     ADDRESS_MAX = 1024,
     PARAMS_MAX = 1024,
+    CHUNKED_MIN = 65536, /* smaller messages gain nothing from BDAT */
     INITIAL_MAX =
         480, /* longer initial responses wait for the first challenge: RFC 4954 section 4, RFC 5321 4.5.3.1.4 */
 };
@@ -37,9 +39,9 @@ enum {
 
 /* RFC 5321 4.5.3.2; what it does not name is ours. */
 static const int64_t timeouts[STATES] = {
-    [S_GREETING] = SECONDS(300), [S_EHLO] = SECONDS(300), [S_HELO] = SECONDS(300), [S_STARTTLS] = SECONDS(120),
-    [S_HANDSHAKE] = SECONDS(60), [S_AUTH] = SECONDS(300), [S_MAIL] = SECONDS(300), [S_BODY] = SECONDS(180),
-    [S_FINAL] = SECONDS(600),    [S_RSET] = SECONDS(60),  [S_QUIT] = SECONDS(10),
+    [S_GREETING] = SECONDS(300), [S_EHLO] = SECONDS(300),  [S_HELO] = SECONDS(300), [S_STARTTLS] = SECONDS(120),
+    [S_HANDSHAKE] = SECONDS(60), [S_AUTH] = SECONDS(300),  [S_MAIL] = SECONDS(300), [S_BODY] = SECONDS(180),
+    [S_HELD] = SECONDS(120),     [S_FINAL] = SECONDS(600), [S_RSET] = SECONDS(60),  [S_QUIT] = SECONDS(10),
 };
 
 static const char *const awaited[STATES] = {
@@ -52,6 +54,7 @@ static const char *const awaited[STATES] = {
     [S_READY] = "nothing",
     [S_MAIL] = "the answers to MAIL, RCPT and DATA",
     [S_BODY] = "the server to read",
+    [S_HELD] = "leave to end the message",
     [S_FINAL] = "the answer to the message",
     [S_RSET] = "the answer to RSET",
     [S_QUIT] = "the answer to QUIT",
@@ -60,7 +63,7 @@ static const char *const awaited[STATES] = {
 
 static void check_invariants(const struct smtp_client *c) {
     assert(c->state < STATES);
-    assert((c->state == S_MAIL || c->state == S_BODY || c->state == S_FINAL) ? c->mail != NULL || c->failed : true);
+    assert(c->state >= S_MAIL && c->state <= S_FINAL ? c->mail != NULL || c->failed : true);
     assert(c->answered <= c->sent);
     assert(!c->mail || c->sent <= c->mail->rcpt_count + 2);
     assert(!c->failed || c->failure.trouble != SMTP_CLIENT_FINE);
@@ -98,6 +101,15 @@ static void command(struct smtp_client *c, str line) {
 }
 
 /* ---- outcomes ---- */
+
+/* A code that nobody has heard of means what its first digit does (RFC 5321 4.2.1 and 4.3.2). */
+static bool positive(unsigned code) {
+    return code >= 200 && code < 300;
+}
+
+static bool intermediate(unsigned code) {
+    return code >= 300 && code < 400;
+}
 
 static enum smtp_client_outcome outcome_of(unsigned code) {
     return code < 300 ? SMTP_CLIENT_DELIVERED : code < 500 ? SMTP_CLIENT_DEFERRED : SMTP_CLIENT_REFUSED;
@@ -170,7 +182,20 @@ static const struct {
     {S_INIT("CHUNKING"), SMTP_OFFERS_CHUNKING},
     {S_INIT("REQUIRETLS"), SMTP_OFFERS_REQUIRETLS},
     {S_INIT("ENHANCEDSTATUSCODES"), SMTP_OFFERS_ENHANCEDSTATUSCODES},
+    {S_INIT("BINARYMIME"), SMTP_OFFERS_BINARYMIME},
+    {S_INIT("MT-PRIORITY"), SMTP_OFFERS_PRIORITY},
 };
+
+/* RFC 9422; what is no number says nothing. */
+static void offer_limits(struct smtp_client *c, str words) {
+    for (str word; str_word(&words, &word);) {
+        uint64_t n;
+        if (str_iskip(&word, S("MAILMAX=")) && str_u64(word, &n))
+            c->mail_max = n;
+        else if (str_iskip(&word, S("RCPTMAX=")) && str_u64(word, &n))
+            c->rcpt_max = n;
+    }
+}
 
 static void offer_mechanisms(struct smtp_client *c, str names) {
     for (str name; str_word(&names, &name);) {
@@ -191,6 +216,8 @@ static void offer(struct smtp_client *c, str line) {
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
         if (str_ieq(keyword, keywords[i].keyword))
             c->offers |= keywords[i].offer;
+    if (str_ieq(keyword, S("LIMITS")))
+        offer_limits(c, line);
     if (str_ieq(keyword, S("SIZE")) && !str_u64(str_trim(line), &c->size_max))
         c->size_max = 0;
 }
@@ -200,7 +227,7 @@ static void hello(struct smtp_client *c, const char *verb, enum state state) {
     char line[300];
     struct buf b = {.p = line, .cap = sizeof line, .limit = sizeof line};
     c->offers = c->mechanisms = 0;
-    c->size_max = 0;
+    c->size_max = c->mail_max = c->rcpt_max = 0;
     buf_printf(&b, "%s %.*s", verb, STR_ARG(c->config.helo));
     command(c, buf_str(&b));
     enter(c, state);
@@ -287,11 +314,11 @@ static void auth_challenge(struct smtp_client *c) {
 }
 
 static void on_auth(struct smtp_client *c) {
-    if (c->reply.code == 334) {
+    if (intermediate(c->reply.code)) {
         auth_challenge(c);
         return;
     }
-    if (c->reply.code != 235) {
+    if (!positive(c->reply.code)) {
         fail_reply(c, SMTP_CLIENT_AUTH_REFUSED, "AUTH was refused");
         return;
     }
@@ -335,7 +362,7 @@ static void on_ehlo(struct smtp_client *c) {
         hello(c, "HELO", S_HELO);
         return;
     }
-    if (c->reply.code != 250) {
+    if (!positive(c->reply.code)) {
         c->reply.code >= 400 ? fail_reply(c, SMTP_CLIENT_SAID_NO, "the server refuses our name") : unexpected(c);
         return;
     }
@@ -350,7 +377,7 @@ static void on_ehlo(struct smtp_client *c) {
 }
 
 static void on_helo(struct smtp_client *c) {
-    if (c->reply.code == 250)
+    if (positive(c->reply.code))
         after_hello(c);
     else if (c->reply.code >= 400)
         fail_reply(c, SMTP_CLIENT_SAID_NO, "the server refuses our name");
@@ -359,7 +386,7 @@ static void on_helo(struct smtp_client *c) {
 }
 
 static void on_starttls(struct smtp_client *c) {
-    if (c->reply.code == 220) {
+    if (positive(c->reply.code)) {
         enter(c, S_HANDSHAKE);
     } else if (c->reply.code < 400) {
         unexpected(c);
@@ -387,45 +414,102 @@ static bool mail_needs_utf8(const struct smtp_client_mail *mail) {
     return !ascii;
 }
 
-static void put_mail(struct smtp_client *c) {
-    const struct smtp_client_mail *m = c->mail;
-    struct buf b = BUF(ADDRESS_MAX + PARAMS_MAX + 128);
-    buf_printf(&b, "MAIL FROM:<%.*s>", STR_ARG(m->sender));
-    if (m->size && (c->offers & SMTP_OFFERS_SIZE) && !has_param(m->params, S("SIZE")))
-        buf_printf(&b, " SIZE=%" PRIu64, m->size);
-    /* Without 8BITMIME the message goes as it is (RFC 6152 section 3 would have it bounced): servers that damage the
-     * eighth bit have died out, servers that do not say so have not. */
-    if (m->eight_bit && (c->offers & SMTP_OFFERS_8BITMIME) && !has_param(m->params, S("BODY")))
-        buf_add(&b, S(" BODY=8BITMIME"));
-    if (mail_needs_utf8(m) && !has_param(m->params, S("SMTPUTF8")))
-        buf_add(&b, S(" SMTPUTF8"));
-    if (m->params.n)
-        buf_printf(&b, " %.*s", STR_ARG(m->params));
-    command(c, buf_str(&b));
-    buf_free(&b);
+/* Of a mail that is passed on. */
+static const struct {
+    str keyword;
+    unsigned offer;
+} passed[] = {
+    {S_INIT("RET"), SMTP_OFFERS_DSN},
+    {S_INIT("ENVID"), SMTP_OFFERS_DSN},
+    {S_INIT("NOTIFY"), SMTP_OFFERS_DSN},
+    {S_INIT("ORCPT"), SMTP_OFFERS_DSN},
+    {S_INIT("MT-PRIORITY"), SMTP_OFFERS_PRIORITY},
+};
+
+static bool passes(const struct smtp_client *c, str param) {
+    str keyword = str_head(param, str_find(param, '='));
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+        if (str_ieq(keyword, passed[i].keyword))
+            return (c->offers & passed[i].offer) != 0;
+    return false;
 }
 
-static void put_rcpt(struct smtp_client *c, const struct smtp_client_rcpt *r) {
-    struct buf b = BUF(ADDRESS_MAX + PARAMS_MAX + 128);
-    buf_printf(&b, "RCPT TO:<%.*s>", STR_ARG(r->address));
-    if (r->params.n)
-        buf_printf(&b, " %.*s", STR_ARG(r->params));
-    command(c, buf_str(&b));
-    buf_free(&b);
+static void put_params(const struct smtp_client *c, struct buf *b, str params) {
+    if (params.n && !c->config.relay)
+        buf_printf(b, " %.*s", STR_ARG(params));
+    for (str word; c->config.relay && str_word(&params, &word);)
+        if (passes(c, word))
+            buf_printf(b, " %.*s", STR_ARG(word));
+}
+
+/* Said by us, unless the caller says it himself. */
+static bool ours(const struct smtp_client *c, str keyword) {
+    return c->config.relay || !has_param(c->mail->params, keyword);
+}
+
+static str body_type(const struct smtp_client *c) {
+    const struct smtp_client_mail *m = c->mail;
+    if (m->downgrade || !ours(c, S("BODY")))
+        return STR_NONE;
+    if (m->binary && (c->offers & SMTP_OFFERS_BINARYMIME))
+        return S(" BODY=BINARYMIME");
+    /* Without 8BITMIME the message goes as it is when no relay is at work (RFC 6152 section 3 would have it bounced):
+     * servers that damage the eighth bit have died out, servers that do not say so have not. */
+    return m->eight_bit && (c->offers & SMTP_OFFERS_8BITMIME) ? S(" BODY=8BITMIME") : STR_NONE;
+}
+
+/* The line of a command goes straight to the output, and from there into the transcript. */
+static void end_command(struct smtp_client *c, size_t from) {
+    str line = str_tail(buf_str(&c->out), from);
+    note(c, "> ", line);
+    buf_add(&c->out, S("\r\n"));
+}
+
+static void put_mail(struct smtp_client *c) {
+    const struct smtp_client_mail *m = c->mail;
+    struct buf *b = &c->out;
+    size_t from = b->n;
+    buf_printf(b, "MAIL FROM:<%.*s>", STR_ARG(m->sender));
+    if (m->size && !m->downgrade && (c->offers & SMTP_OFFERS_SIZE) && ours(c, S("SIZE")))
+        buf_printf(b, " SIZE=%" PRIu64, m->size);
+    buf_add(b, body_type(c));
+    if (mail_needs_utf8(m) && ours(c, S("SMTPUTF8")))
+        buf_add(b, S(" SMTPUTF8"));
+    if (m->require_tls && ours(c, S("REQUIRETLS")))
+        buf_add(b, S(" REQUIRETLS"));
+    put_params(c, b, m->params);
+    end_command(c, from);
+}
+
+static bool wants_success(str params) {
+    for (str word; str_word(&params, &word);)
+        if (str_iskip(&word, S("NOTIFY=")) && str_ifind_str(word, S("SUCCESS")) != SIZE_MAX)
+            return true;
+    return false;
+}
+
+static void put_rcpt(struct smtp_client *c, struct smtp_client_rcpt *r) {
+    size_t from = c->out.n;
+    r->unreported = c->config.relay && !(c->offers & SMTP_OFFERS_DSN) && wants_success(r->params);
+    buf_printf(&c->out, "RCPT TO:<%.*s>", STR_ARG(r->address));
+    put_params(c, &c->out, r->params);
+    end_command(c, from);
+}
+
+static bool pipelining(const struct smtp_client *c) {
+    return (c->offers & SMTP_OFFERS_PIPELINING) && !c->config.no_pipelining;
 }
 
 /* Nothing more of the group is worth sending. */
 static bool group_over(const struct smtp_client *c) {
-    size_t rcpts = c->mail->rcpt_count;
-    if (c->mail_refused || c->sent == rcpts + 2)
+    if (c->mail_refused || c->sent == c->rcpts + (c->chunking ? 1 : 2))
         return true;
-    return c->answered == rcpts + 1 && c->mail->accepted == 0;
+    return c->answered == c->rcpts + 1 && c->mail->accepted == 0;
 }
 
 static void put_group(struct smtp_client *c) {
-    bool pipelining = (c->offers & SMTP_OFFERS_PIPELINING) && !c->config.no_pipelining;
-    size_t rcpts = c->mail->rcpt_count;
-    while (!group_over(c) && (pipelining ? c->out.n < GROUP_BYTES : c->sent == c->answered)) {
+    size_t rcpts = c->rcpts;
+    while (!group_over(c) && (pipelining(c) ? c->out.n < GROUP_BYTES : c->sent == c->answered)) {
         if (c->sent == 0)
             put_mail(c);
         else if (c->sent <= rcpts)
@@ -439,7 +523,7 @@ static void put_group(struct smtp_client *c) {
 /* The mail is through.  A transaction that the server holds half open is taken back first. */
 static void mail_over(struct smtp_client *c, bool open) {
     c->mail = NULL;
-    c->sent = c->answered = 0;
+    c->sent = c->answered = c->chunks = 0;
     if (open)
         command(c, S("RSET"));
     enter(c, open ? S_RSET : S_READY);
@@ -465,13 +549,17 @@ static void on_rcpt_answer(struct smtp_client *c, struct smtp_client_rcpt *r) {
     decide(c, r, code == 552 ? SMTP_CLIENT_DEFERRED : outcome_of(code), code, buf_str(&c->reply.text));
 }
 
+static void begin_body(struct smtp_client *c) {
+    enter(c, S_BODY);
+    c->body_sent = 0;
+    c->line_start = true;
+    c->after_cr = false;
+}
+
 static void on_data_answer(struct smtp_client *c) {
     unsigned code = c->reply.code;
-    if (code == 354) {
-        enter(c, S_BODY);
-        c->body_sent = 0;
-        c->line_start = true;
-        c->after_cr = false;
+    if (intermediate(code)) {
+        begin_body(c);
         if (c->mail->accepted == 0) { /* sent along before that was known: an empty message for nobody, RFC 2920 3.1 */
             command(c, S("."));
             enter(c, S_FINAL);
@@ -485,12 +573,12 @@ static void on_data_answer(struct smtp_client *c) {
 }
 
 static void on_mail(struct smtp_client *c) {
-    size_t at = c->answered, rcpts = c->mail->rcpt_count;
+    size_t at = c->answered, rcpts = c->rcpts;
     if (at >= c->sent) {
         unexpected(c);
         return;
     }
-    if (c->reply.code >= 300 && c->reply.code < 400 && at <= rcpts) {
+    if (intermediate(c->reply.code) && at <= rcpts) {
         unexpected(c);
         return;
     }
@@ -504,13 +592,33 @@ static void on_mail(struct smtp_client *c) {
         on_data_answer(c);
         return;
     }
-    if (c->answered == c->sent && group_over(c))
+    if (c->answered < c->sent || !group_over(c))
+        return;
+    if (c->chunking && c->mail->accepted > 0)
+        begin_body(c);
+    else
         mail_over(c, !c->mail_refused);
+}
+
+/* A chunk was refused, and with it the mail (RFC 3030 section 2): the answers to what is on its way are of no use. */
+static void refused_chunk(struct smtp_client *c, size_t stale) {
+    decide_all(c, SMTP_CLIENT_ACCEPTED, outcome_of(c->reply.code), c->reply.code, buf_str(&c->reply.text));
+    mail_over(c, true);
+    c->stale = stale;
 }
 
 /* The server spoke before we were through: a refusal is a refusal, but the rest of the message would be read as
  * commands. */
 static void on_body(struct smtp_client *c) {
+    if (c->chunks > 0 && positive(c->reply.code)) {
+        c->chunks--;
+        c->phase_new = true;
+        return;
+    }
+    if (c->chunks > 0 && c->reply.code >= 400) {
+        refused_chunk(c, c->chunks - 1);
+        return;
+    }
     if (c->reply.code < 400) {
         unexpected(c);
         return;
@@ -523,8 +631,17 @@ static void on_final(struct smtp_client *c) {
     unsigned code = c->reply.code;
     str text = buf_str(&c->reply.text);
     struct smtp_client_mail *m = c->mail;
-    if (code >= 300 && code < 400) {
+    if (intermediate(code)) {
         unexpected(c);
+        return;
+    }
+    if (c->chunks > 0 && code >= 400) {
+        refused_chunk(c, c->chunks);
+        return;
+    }
+    if (c->chunks > 0) {
+        c->chunks--;
+        c->phase_new = true;
         return;
     }
     if (!c->config.lmtp || m->accepted == 0) {
@@ -544,7 +661,10 @@ static void on_final(struct smtp_client *c) {
 }
 
 static void on_rset(struct smtp_client *c) {
-    c->reply.code == 250 ? enter(c, S_READY) : unexpected(c);
+    if (c->stale > 0)
+        c->stale--;
+    else
+        positive(c->reply.code) ? enter(c, S_READY) : unexpected(c);
 }
 
 static void on_quit(struct smtp_client *c) {
@@ -559,15 +679,16 @@ static const struct {
 } rows[STATES] = {
     [S_GREETING] = {on_greeting, true}, [S_EHLO] = {on_ehlo, true},  [S_HELO] = {on_helo, true},
     [S_STARTTLS] = {on_starttls, true}, [S_AUTH] = {on_auth, true},  [S_READY] = {unexpected, true},
-    [S_MAIL] = {on_mail, false},        [S_BODY] = {on_body, false}, [S_FINAL] = {on_final, true},
-    [S_RSET] = {on_rset, true},         [S_QUIT] = {on_quit, false}, [S_END] = {on_quit, false},
+    [S_MAIL] = {on_mail, false},        [S_BODY] = {on_body, false}, [S_HELD] = {on_body, false},
+    [S_FINAL] = {on_final, true},       [S_RSET] = {on_rset, true},  [S_QUIT] = {on_quit, false},
+    [S_END] = {on_quit, false},
 };
 
 static void on_reply(struct smtp_client *c) {
     note_reply(c);
     if (c->reply.code == 421 && c->state != S_QUIT)
         fail_reply(c, SMTP_CLIENT_SAID_NO, "the server closes");
-    else if (rows[c->state].lock_step && c->out.n > 0)
+    else if (rows[c->state].lock_step && c->out.n > 0 && c->chunks + c->stale == 0)
         fail_reply(c, SMTP_CLIENT_PROTOCOL, "an answer before the question");
     else
         rows[c->state].reply(c);
@@ -653,13 +774,45 @@ static enum err check_words(str address, str params, struct why *w) {
 static bool hopeless(struct smtp_client *c) {
     struct smtp_client_mail *m = c->mail;
     str text = STR_NONE;
-    if (c->size_max && m->size > c->size_max)
+    if (m->require_tls && !(c->tls && (c->offers & SMTP_OFFERS_REQUIRETLS)))
+        text = S("5.7.30 the mail requires TLS on its whole way (REQUIRETLS), which the server does not offer");
+    else if (m->downgrade && !m->can_downgrade)
+        text = S("5.6.3 the message has bytes above 127, which the server does not take");
+    else if (c->size_max && m->size > c->size_max)
         text = S("5.3.4 the message is larger than the server takes");
     else if (mail_needs_utf8(m) && !(c->offers & SMTP_OFFERS_SMTPUTF8))
         text = S("5.6.7 the mail needs SMTPUTF8, which the server does not offer");
     if (text.n)
         decide_all(c, SMTP_CLIENT_PENDING, SMTP_CLIENT_REFUSED, 0, text);
     return text.n > 0;
+}
+
+/* As it is to be sent to this server. */
+static bool must_downgrade(const struct smtp_client *c) {
+    const struct smtp_client_mail *m = c->mail;
+    if (!c->config.relay)
+        return false;
+    if (m->binary)
+        return !(c->offers & SMTP_OFFERS_BINARYMIME) || !(c->offers & SMTP_OFFERS_CHUNKING);
+    return m->eight_bit && !(c->offers & SMTP_OFFERS_8BITMIME);
+}
+
+/* LMTP answers BDAT in a way of its own (RFC 3030 section 2): not worth it. */
+static bool worth_chunking(const struct smtp_client *c) {
+    const struct smtp_client_mail *m = c->mail;
+    if (!(c->offers & SMTP_OFFERS_CHUNKING) || c->config.no_chunking || c->config.lmtp)
+        return false;
+    return m->binary ? !m->downgrade : m->size >= CHUNKED_MIN && pipelining(c);
+}
+
+/* Those beyond what the server takes at a time have to come again. */
+static void limit_rcpts(struct smtp_client *c) {
+    struct smtp_client_mail *m = c->mail;
+    c->rcpts = m->rcpt_count;
+    if (c->rcpt_max && c->rcpts > c->rcpt_max)
+        c->rcpts = (size_t)c->rcpt_max;
+    for (size_t i = c->rcpts; i < m->rcpt_count; i++)
+        decide(c, &m->rcpts[i], SMTP_CLIENT_DEFERRED, 0, S("4.5.3 more recipients than the server takes at a time"));
 }
 
 enum err smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, struct why *w) {
@@ -676,19 +829,32 @@ enum err smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, 
         mail->rcpts[i].outcome = SMTP_CLIENT_PENDING;
         mail->rcpts[i].code = 0;
         mail->rcpts[i].text = STR_NONE;
+        mail->rcpts[i].unreported = false;
     }
     c->mail = mail;
     c->sent = c->answered = c->final = 0;
-    c->mail_refused = false;
-    if (hopeless(c))
+    c->mail_refused = c->final_asked = false;
+    c->may_end = !c->config.ask_final;
+    mail->downgrade = must_downgrade(c);
+    c->chunking = worth_chunking(c);
+    if (hopeless(c)) {
         mail_over(c, false);
-    else
-        enter(c, S_MAIL);
+        return OK;
+    }
+    limit_rcpts(c);
+    enter(c, S_MAIL);
+    c->mail_ms = -1;
     return OK;
 }
 
+/* ---- the body ---- */
+
+static struct buf *body_out(struct smtp_client *c) {
+    return c->chunking ? &c->chunk : &c->out;
+}
+
 static void end_line(struct smtp_client *c) {
-    buf_add(&c->out, S("\r\n"));
+    buf_add(body_out(c), S("\r\n"));
     c->line_start = true;
     c->after_cr = false;
 }
@@ -705,9 +871,9 @@ static size_t plain_run(str s) {
 static void put_run(struct smtp_client *c, str run) {
     if (run.n == 0)
         return;
-    if (c->line_start && run.p[0] == '.') /* RFC 5321 4.5.2 */
-        buf_char(&c->out, '.');
-    buf_add(&c->out, run);
+    if (c->line_start && run.p[0] == '.' && !c->chunking) /* RFC 5321 4.5.2 */
+        buf_char(body_out(c), '.');
+    buf_add(body_out(c), run);
     c->line_start = false;
 }
 
@@ -720,9 +886,7 @@ static void put_special(struct smtp_client *c, char what) {
         c->mail->nul_dropped++;
 }
 
-void smtp_client_body(struct smtp_client *c, str bytes, bool last) {
-    assert(c->state == S_BODY && c->mail && bytes.n <= SMTP_CLIENT_BODY_MAX);
-    size_t before = c->out.n;
+static void put_lines(struct smtp_client *c, str bytes, bool last) {
     while (bytes.n > 0) {
         if (c->after_cr) {
             (void)str_skip_char(&bytes, '\n');
@@ -737,13 +901,56 @@ void smtp_client_body(struct smtp_client *c, str bytes, bool last) {
     }
     if (last && (c->after_cr || !c->line_start))
         end_line(c);
-    c->body_sent += c->out.n - before;
-    if (!last)
+}
+
+static void put_chunk(struct smtp_client *c, bool last) {
+    char line[48];
+    struct buf b = {.p = line, .cap = sizeof line, .limit = sizeof line};
+    if (c->chunk.full)
+        fail(c, SMTP_CLIENT_NETWORK, 0, "no memory", STR_NONE);
+    buf_printf(&b, "BDAT %zu%s", c->chunk.n, last ? " LAST" : "");
+    command(c, buf_str(&b));
+    buf_add(&c->out, buf_str(&c->chunk));
+    c->body_sent += c->chunk.n;
+    c->chunks += !last;
+    buf_reset(&c->chunk);
+}
+
+static void end_body(struct smtp_client *c) {
+    if (c->chunking) {
+        put_chunk(c, true);
+        enter(c, S_FINAL);
         return;
+    }
     buf_add(&c->out, S(".\r\n"));
     enter(c, S_FINAL);
     if (c->config.transcript)
         buf_printf(&c->transcript, "> (%" PRIu64 " bytes)\n> .\n", c->body_sent);
+}
+
+void smtp_client_body(struct smtp_client *c, str bytes, bool last) {
+    assert(c->state == S_BODY && c->mail && bytes.n <= SMTP_CLIENT_BODY_MAX);
+    size_t before = c->out.n;
+    if (c->chunking && c->mail->binary)
+        buf_add(&c->chunk, bytes);
+    else
+        put_lines(c, bytes, last);
+    if (!c->chunking)
+        c->body_sent += c->out.n - before;
+    else if (c->chunk.n > 0 && !(last && c->may_end))
+        put_chunk(c, false);
+    if (last && c->may_end)
+        end_body(c);
+    else if (last)
+        enter(c, S_HELD);
+}
+
+void smtp_client_final(struct smtp_client *c) {
+    if (!c->mail || c->failed)
+        return;
+    c->may_end = true;
+    if (c->state == S_HELD)
+        end_body(c);
 }
 
 void smtp_client_quit(struct smtp_client *c) {
@@ -762,6 +969,7 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *co
         .tls = config->tls == SMTP_CLIENT_TLS_ACTIVE,
         .out = BUF(OUT_MAX),
         .transcript = BUF(TRANSCRIPT_MAX),
+        .chunk = BUF(OUT_MAX),
         .reply = CLIENT_REPLY_INIT,
         .started_ms = now_ms,
         .phase_ms = now_ms,
@@ -771,8 +979,16 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_config *co
 void smtp_client_free(struct smtp_client *c) {
     buf_wipe(&c->out); /* AUTH went through it */
     buf_free(&c->transcript);
+    buf_free(&c->chunk);
     client_reply_free(&c->reply);
     sasl_client_end(&c->sasl);
+}
+
+/* One chunk at a time where commands must wait for their answers. */
+static bool wants_body(const struct smtp_client *c) {
+    if (c->state != S_BODY || c->out.n >= SMTP_CLIENT_BODY_MAX)
+        return false;
+    return !c->chunking || pipelining(c) || c->chunks == 0;
 }
 
 static enum smtp_client_want want(const struct smtp_client *c) {
@@ -780,7 +996,9 @@ static enum smtp_client_want want(const struct smtp_client *c) {
         return SMTP_CLIENT_FAILED;
     if (c->state == S_END)
         return SMTP_CLIENT_DONE;
-    if (c->state == S_BODY && c->out.n < SMTP_CLIENT_BODY_MAX)
+    if (c->state == S_BODY && !c->may_end && !c->final_asked)
+        return SMTP_CLIENT_FINAL;
+    if (wants_body(c))
         return SMTP_CLIENT_BODY;
     if (c->out.n > 0)
         return SMTP_CLIENT_OUTPUT;
@@ -797,8 +1015,12 @@ enum smtp_client_want smtp_client_step(struct smtp_client *c, int64_t now_ms) {
     if (c->phase_new)
         c->phase_ms = now_ms;
     c->phase_new = false;
+    if (c->mail && c->mail_ms < 0)
+        c->mail_ms = now_ms;
     check_invariants(c);
-    return want(c);
+    enum smtp_client_want w = want(c);
+    c->final_asked |= w == SMTP_CLIENT_FINAL;
+    return w;
 }
 
 int64_t smtp_client_deadline(const struct smtp_client *c) {
@@ -807,6 +1029,8 @@ int64_t smtp_client_deadline(const struct smtp_client *c) {
         phase = c->config.phase_max_ms;
     if (phase)
         at = c->phase_ms + phase;
+    if (c->mail && c->mail->total_ms && c->mail_ms >= 0 && c->mail_ms + c->mail->total_ms < at)
+        at = c->mail_ms + c->mail->total_ms;
     if (c->config.total_ms && c->started_ms + c->config.total_ms < at)
         at = c->started_ms + c->config.total_ms;
     return at;

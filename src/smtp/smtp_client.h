@@ -6,14 +6,15 @@
  *       STARTTLS  shake hands on the connection: smtp_client_tls()
  *       READY     the connection is set up, or a mail is through: smtp_client_send() or smtp_client_quit()
  *       BODY      the next piece of the message: smtp_client_body()
+ *       FINAL     (config.ask_final) once, as the body begins: the message is not ended before smtp_client_final()
  *       DONE      close     FAILED  close; c->failure says why, each recipient's outcome is set }
  * Bytes from the server may be handed over at any time, and should be: a server may say 421 while we write.  When the
  * server closes: smtp_client_closed(); when something else goes wrong: smtp_client_broken(); when
  * smtp_client_deadline() has passed: smtp_client_expire().  Times are milliseconds of any steady clock.
  *
- *     GREETING -> EHLO [-> HELO] -> [STARTTLS -> HANDSHAKE -> EHLO ->] [AUTH ->] READY -> MAIL -> BODY -> FINAL ->
- * READY -> QUIT -> END
- *                                                                                  ^------- RSET <--+ (refused)
+ *     GREETING -> EHLO [-> HELO] -> [STARTTLS -> HANDSHAKE -> EHLO ->] [AUTH ->] READY
+ *     READY -> MAIL -> BODY [-> HELD] -> FINAL -> READY          HELD: the body is out, smtp_client_final() is awaited
+ *     READY -> QUIT -> END        MAIL, BODY, HELD, FINAL -> RSET -> READY (refused)
  * Pure: no clock; memory in bufs of its own and in the mail's arena. */
 #ifndef SMTP_SMTP_CLIENT_H
 #define SMTP_SMTP_CLIENT_H
@@ -30,6 +31,7 @@ enum smtp_client_want {
     SMTP_CLIENT_STARTTLS,
     SMTP_CLIENT_READY,
     SMTP_CLIENT_BODY,
+    SMTP_CLIENT_FINAL,
     SMTP_CLIENT_DONE,
     SMTP_CLIENT_FAILED
 };
@@ -50,8 +52,14 @@ struct smtp_client_config {
     bool secret_in_clear;                   /* the secret may be shown without TLS */
     str host;                               /* the server's, for OAUTHBEARER */
     unsigned port;
-    str binding;          /* tls-exporter bytes when tls is ACTIVE */
-    bool no_pipelining;   /* one command at a time even when more is offered */
+    str binding;        /* tls-exporter bytes when tls is ACTIVE */
+    bool no_pipelining; /* one command at a time even when more is offered */
+    bool no_chunking;   /* DATA even when BDAT is offered */
+    bool ask_final;     /* want FINAL */
+    /* Parameters are those a client gave us: they are passed on where the server offers their extension, what is ours
+     * to say (SIZE, BODY, SMTPUTF8, REQUIRETLS) is said anew, the rest is dropped.  And no eighth bit goes where it is
+     * not taken. */
+    bool relay;
     bool transcript;      /* fill c->transcript */
     int64_t phase_max_ms; /* caps the timeouts of RFC 5321 4.5.3.2; 0: they hold as they are */
     int64_t total_ms;     /* for the whole conversation; 0: none */
@@ -69,8 +77,9 @@ enum smtp_client_outcome {
 struct smtp_client_rcpt {
     str address, params; /* in: without <>; "NOTIFY=NEVER" as it goes out */
     enum smtp_client_outcome outcome;
-    unsigned code; /* of the reply that decided; 0: nobody's, text is ours */
-    str text;      /* in the mail's arena */
+    unsigned code;   /* of the reply that decided; 0: nobody's, text is ours */
+    str text;        /* in the mail's arena */
+    bool unreported; /* NOTIFY=SUCCESS was wanted (relay), and this server makes no reports: RFC 3461 5.2.2 */
 };
 
 struct smtp_client_mail {
@@ -78,12 +87,17 @@ struct smtp_client_mail {
     str sender, params;
     struct smtp_client_rcpt *rcpts;
     size_t rcpt_count;
-    uint64_t size;     /* bytes of the message, 0: not known */
-    bool eight_bit;    /* the message has bytes above 127 */
-    bool utf8;         /* its header has; addresses that have are seen without being told */
-    struct arena *mem; /* for the texts of the replies */
+    uint64_t size;      /* bytes of the message, 0: not known */
+    bool eight_bit;     /* the message has bytes above 127 */
+    bool utf8;          /* its header has; addresses that have are seen without being told */
+    bool binary;        /* BINARYMIME (RFC 3030): lines mean nothing */
+    bool require_tls;   /* RFC 8689 */
+    bool can_downgrade; /* the host can make it 7-bit: see downgrade */
+    int64_t total_ms;   /* for this mail, 0: none */
+    struct arena *mem;  /* for the texts of the replies */
     /* out */
     size_t accepted, delivered, refused; /* refused: for good; the rest is DEFERRED or UNKNOWN */
+    bool downgrade;                      /* the body must be handed over in 7 bits; known when BODY is wanted first */
     size_t nul_dropped;                  /* NULs are not sent: RFC 5321 has no way to */
 };
 
@@ -115,6 +129,8 @@ enum smtp_client_offer {
     SMTP_OFFERS_CHUNKING = 64,
     SMTP_OFFERS_REQUIRETLS = 128,
     SMTP_OFFERS_ENHANCEDSTATUSCODES = 256,
+    SMTP_OFFERS_BINARYMIME = 512,
+    SMTP_OFFERS_PRIORITY = 1024, /* MT-PRIORITY, RFC 6710 */
 };
 
 struct smtp_client {
@@ -124,18 +140,25 @@ struct smtp_client {
     struct buf out;        /* to be written */
     struct buf transcript; /* "> EHLO x\n", "< 250 ok\n" …: drain it whenever you like; secrets are masked */
     struct smtp_client_failure failure;
-    unsigned offers;     /* what EHLO said last */
-    unsigned mechanisms; /* bit 1 << sasl_id */
-    uint64_t size_max;   /* SIZE of EHLO; 0: none told */
+    unsigned offers;             /* what EHLO said last */
+    unsigned mechanisms;         /* bit 1 << sasl_id */
+    uint64_t size_max;           /* SIZE of EHLO; 0: none told */
+    uint64_t mail_max, rcpt_max; /* LIMITS (RFC 9422): mails of a connection, recipients of a mail; 0: none told */
     struct client_reply reply;
     struct sasl_client sasl;
     bool sasl_first; /* the initial response waits for the first challenge */
     /* the mail in hand: commands 0 = MAIL, 1 … n = RCPT, n + 1 = DATA */
     struct smtp_client_mail *mail;
+    size_t rcpts;                 /* n: as many as the server takes at a time */
     size_t sent, answered, final; /* commands sent, commands answered, recipients with a final answer (LMTP) */
     bool mail_refused, line_start, after_cr;
+    bool chunking;             /* BDAT, and there is no DATA command */
+    bool final_asked, may_end; /* FINAL was wanted, smtp_client_final() was called */
+    size_t chunks;             /* sent and not answered, the last one not counted */
+    size_t stale;              /* RSET: answers to a mail that is over */
+    struct buf chunk;
     uint64_t body_sent;
-    int64_t started_ms, phase_ms; /* when the conversation and the phase began */
+    int64_t started_ms, mail_ms, phase_ms; /* when the conversation, the mail and the phase began */
     bool phase_new;
 };
 
@@ -153,8 +176,10 @@ void smtp_client_tls(struct smtp_client *c, str binding); /* the handshake is do
  * The connection stays READY. */
 enum err smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, struct why *w) MUST_CHECK;
 enum { SMTP_CLIENT_BODY_MAX = 32768 }; /* bytes at once */
-/* Line ends are made CRLF (a lone CR or LF, too), dots are doubled, a last line end is added when missing. */
+/* Line ends are made CRLF (a lone CR or LF, too), dots are doubled, a last line end is added when missing; but binary
+ * goes as it is. */
 void smtp_client_body(struct smtp_client *c, str bytes, bool last);
+void smtp_client_final(struct smtp_client *c); /* no harm when the mail is over already */
 void smtp_client_quit(struct smtp_client *c);
 
 void smtp_client_closed(struct smtp_client *c);

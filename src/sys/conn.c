@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,6 @@ struct conn {
     const struct conn_ops *ops;
     void *arg;
     SSL *ssl;
-    SSL_CTX *next_context; /* the handshake begins with it once the output is flushed */
     struct event io, timer;
     struct list dirty; /* on `loop.dirty`: to be looked at in this turn */
     struct buf out;
@@ -42,12 +42,14 @@ struct conn {
     uint64_t timer_at; /* when the timer fires, 0: not pending; may be earlier than the deadline */
     char reason[64];   /* for on_close */
     int fd;
-    short mask;    /* what io waits for */
-    uint8_t fault; /* enum err for on_close */
+    short mask;                /* what io waits for */
+    uint8_t fault;             /* enum err for on_close */
+    bool connecting, tls_next; /* the handshake begins once the output is flushed */
     bool handshaking, tls, paused, high;
     bool ended; /* the peer sends no more */
     bool more;  /* there may be bytes that no event will announce */
     bool write_wants_read, read_wants_write;
+    bool half;          /* our end is to be shut */
     bool closing, shut; /* conn_close was called; our end is shut */
     bool broken;        /* to be freed with on_close (without it when closing) */
     bool busy;
@@ -95,7 +97,6 @@ static void conn_free(struct conn *c) {
     event_del(&c->io);
     event_del(&c->timer);
     SSL_free(c->ssl);
-    SSL_CTX_free(c->next_context);
     buf_free(&c->out);
     close(c->fd);
     free(c);
@@ -119,7 +120,9 @@ static void fail_errno(struct conn *c) {
 static void fail_tls(struct conn *c) {
     char space[sizeof c->reason];
     unsigned long e = ERR_peek_last_error();
-    if (e == 0 || ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    if (ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        fail(c, ERR_TLS, conn_tls_verdict(c));
+    else if (e == 0 || ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         fail(c, ERR_CLOSED, c->tls ? "the peer is gone" : "the peer left during the TLS handshake");
     else
         fail(c, ERR_TLS, tls_reason(space, sizeof space));
@@ -133,8 +136,10 @@ static bool unsent(const struct conn *c) {
 /* ---- events ---- */
 
 static short wanted(const struct conn *c) {
-    bool read = c->closing ? c->shut : !c->paused && !c->ended && !c->next_context;
+    bool read = c->closing ? c->shut : !c->paused && !c->ended && !c->tls_next;
     bool write = unsent(c) && !c->handshaking && !c->write_wants_read;
+    if (c->connecting)
+        return EV_WRITE;
     if (c->handshaking)
         read = !c->read_wants_write;
     if (c->write_wants_read)
@@ -215,7 +220,7 @@ static ssize_t read_tls(struct conn *c) {
 }
 
 static bool may_read(const struct conn *c) {
-    return !c->paused && !c->ended && !c->broken && !c->closing && !c->handshaking && !c->next_context;
+    return !c->paused && !c->ended && !c->broken && !c->closing && !c->handshaking && !c->tls_next;
 }
 
 static void tell_end(struct conn *c) {
@@ -336,20 +341,14 @@ static void do_handshake(struct conn *c) {
 }
 
 static void begin_handshake(struct conn *c) {
-    SSL_CTX *context = c->next_context;
-    c->next_context = NULL;
-    c->ssl = SSL_new(context);
-    SSL_CTX_free(context); /* the SSL holds its own reference */
-    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1) {
-        fail(c, ERR_NOMEM, "no memory for TLS");
-        return;
-    }
-    SSL_set_accept_state(c->ssl);
+    c->tls_next = false;
     c->handshaking = true;
     do_handshake(c);
 }
 
 static void do_write(struct conn *c) {
+    if (c->connecting)
+        return;
     while (unsent(c) && !c->broken && !c->handshaking)
         if (!write_once(c))
             return;
@@ -357,10 +356,26 @@ static void do_write(struct conn *c) {
         return;
     if (c->out.n)
         output_is_empty(c);
-    if (c->next_context && !c->broken && !unsent(c))
+    if (c->tls_next && !c->broken && !unsent(c))
         begin_handshake(c);
+    if (c->half && !unsent(c) && !c->closing)
+        shutdown(c->fd, SHUT_WR);
     if (c->closing && !unsent(c))
         shut_our_end(c);
+}
+
+/* ---- calling ---- */
+
+static void do_connect(struct conn *c) {
+    int e = 0;
+    socklen_t size = sizeof e;
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &e, &size) != 0)
+        e = errno;
+    c->connecting = false;
+    if (e)
+        fail(c, e == ETIMEDOUT ? ERR_TIMEOUT : ERR_IO, strerror(e));
+    else if (c->ops->on_connected && !c->closing)
+        c->ops->on_connected(c->arg, c);
 }
 
 /* ---- called by the loop ---- */
@@ -369,7 +384,9 @@ static void on_io(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     struct conn *c = arg;
     c->busy = true;
-    if (c->handshaking)
+    if (c->connecting)
+        do_connect(c);
+    else if (c->handshaking)
         do_handshake(c);
     else if (c->closing && c->shut)
         drain_rest(c);
@@ -437,23 +454,99 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- what the header promises ---- */
 
-struct conn *conn_open(struct event_base *base, int fd, const struct conn_ops *ops, void *arg) {
+static struct conn *open_as(struct event_base *base, int fd, const struct conn_ops *ops, void *arg, bool connecting) {
     struct conn *c = loop_use(base) ? malloc(sizeof *c) : NULL;
     if (!c) {
         close(fd);
         return NULL;
     }
-    *c = (struct conn){.ops = ops, .arg = arg, .fd = fd, .out = {.limit = CONN_UNSENT_MAX}};
+    *c = (struct conn){.ops = ops, .arg = arg, .fd = fd, .out = {.limit = CONN_UNSENT_MAX}, .connecting = connecting};
     list_init(&c->dirty);
     evutil_make_socket_nonblocking(fd);
+    c->mask = wanted(c);
     event_assign(&c->timer, base, -1, 0, on_timer, c);
-    event_assign(&c->io, base, fd, EV_READ | EV_PERSIST, on_io, c);
-    c->mask = EV_READ;
+    event_assign(&c->io, base, fd, (short)(c->mask | EV_PERSIST), on_io, c);
     if (event_add(&c->io, NULL) == 0)
         return c;
     close(fd);
     free(c);
     return NULL;
+}
+
+struct conn *conn_open(struct event_base *base, int fd, const struct conn_ops *ops, void *arg) {
+    return open_as(base, fd, ops, arg, false);
+}
+
+struct any_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un unix_;
+    };
+    socklen_t size;
+};
+
+static bool any_address(struct any_address *a, const char *text, uint16_t port) {
+    static const char prefix[] = "unix:";
+    memset(a, 0, sizeof *a);
+    if (inet_pton(AF_INET, text, &a->v4.sin_addr) == 1) {
+        a->v4.sin_family = AF_INET;
+        a->v4.sin_port = htons(port);
+        a->size = sizeof a->v4;
+    } else if (inet_pton(AF_INET6, text, &a->v6.sin6_addr) == 1) {
+        a->v6.sin6_family = AF_INET6;
+        a->v6.sin6_port = htons(port);
+        a->size = sizeof a->v6;
+    } else if (strncmp(text, prefix, sizeof prefix - 1) == 0 && strlen(text) < sizeof a->unix_.sun_path) {
+        a->unix_.sun_family = AF_UNIX;
+        strncpy(a->unix_.sun_path, text + sizeof prefix - 1, sizeof a->unix_.sun_path - 1);
+        a->size = sizeof a->unix_;
+    }
+    return a->size > 0;
+}
+
+static int call_socket(const struct any_address *to, const char *source) {
+    struct any_address from;
+    int one = 1;
+    int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || to->any.sa_family == AF_UNIX)
+        return fd;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (!source || !*source)
+        return fd;
+#ifdef IP_BIND_ADDRESS_NO_PORT
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one); /* the port is chosen with the whole pair */
+#endif
+    if (any_address(&from, source, 0) && bind(fd, &from.any, from.size) == 0)
+        return fd;
+    int e = errno;
+    close(fd);
+    errno = e ? e : EADDRNOTAVAIL;
+    return -1;
+}
+
+struct conn *conn_connect(struct event_base *base, const char *address, uint16_t port, const char *source,
+                          const struct conn_ops *ops, void *arg, struct why *w) {
+    struct any_address to;
+    if (!any_address(&to, address, port)) {
+        (void)why(w, ERR_SYNTAX, "\"%s\" is no address", address);
+        return NULL;
+    }
+    int fd = call_socket(&to, source);
+    if (fd < 0) {
+        (void)why(w, ERR_IO, source && *source ? "from %s: %s" : "%s%s", source ? source : "", strerror(errno));
+        return NULL;
+    }
+    if (connect(fd, &to.any, to.size) != 0 && errno != EINPROGRESS) {
+        (void)why(w, ERR_IO, "%s", strerror(errno));
+        close(fd);
+        return NULL;
+    }
+    struct conn *c = open_as(base, fd, ops, arg, true);
+    if (!c)
+        (void)why(w, ERR_NOMEM, "no memory");
+    return c;
 }
 
 void conn_set_ops(struct conn *c, const struct conn_ops *ops, void *arg) {
@@ -462,7 +555,7 @@ void conn_set_ops(struct conn *c, const struct conn_ops *ops, void *arg) {
 }
 
 void conn_write(struct conn *c, str bytes) {
-    assert(!c->closing);
+    assert(!c->closing && !c->half);
     if (c->broken)
         return;
     if (c->sent && c->sent >= c->out.n / 2) {
@@ -481,11 +574,28 @@ size_t conn_unsent(const struct conn *c) {
     return c->out.n - c->sent;
 }
 
-void conn_start_tls(struct conn *c, struct ssl_ctx_st *context) {
-    assert(!c->ssl && !c->next_context && !c->closing);
-    SSL_CTX_up_ref(context);
-    c->next_context = context;
+static bool prepare_tls(struct conn *c, SSL_CTX *context) {
+    assert(!c->ssl && !c->closing);
     mark_dirty(c);
+    c->ssl = SSL_new(context);
+    c->tls_next = c->ssl && SSL_set_fd(c->ssl, c->fd) == 1;
+    if (!c->tls_next)
+        fail(c, ERR_NOMEM, "no memory for TLS");
+    return c->tls_next;
+}
+
+void conn_start_tls(struct conn *c, struct ssl_ctx_st *context) {
+    if (prepare_tls(c, context))
+        SSL_set_accept_state(c->ssl);
+}
+
+void conn_call_tls(struct conn *c, struct ssl_ctx_st *context, const char *host, bool enforce) {
+    if (!prepare_tls(c, context))
+        return;
+    SSL_set_verify(c->ssl, enforce ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    SSL_set_connect_state(c->ssl);
+    if (tls_client_name(c->ssl, host, NULL) != OK && enforce)
+        fail(c, ERR_TLS, "that name cannot be in a certificate");
 }
 
 void conn_pause(struct conn *c) {
@@ -512,12 +622,17 @@ void conn_deadline(struct conn *c, uint64_t ms) {
         set_timer(c, now, c->deadline);
 }
 
+void conn_half_close(struct conn *c) {
+    assert(!c->ssl && !c->closing);
+    c->half = true;
+    mark_dirty(c);
+}
+
 void conn_close(struct conn *c) {
     assert(!c->closing);
     c->closing = true;
-    SSL_CTX_free(c->next_context);
-    c->next_context = NULL;
-    if (c->handshaking)
+    c->tls_next = false;
+    if (c->handshaking || c->connecting)
         fail(c, ERR_CLOSED, "");
     conn_deadline(c, CONN_LINGER_MS);
     mark_dirty(c);
@@ -537,6 +652,11 @@ bool conn_is_tls(const struct conn *c) {
 
 struct ssl_st *conn_ssl(const struct conn *c) {
     return c->ssl;
+}
+
+const char *conn_tls_verdict(const struct conn *c) {
+    long verdict = c->ssl ? SSL_get_verify_result(c->ssl) : X509_V_OK;
+    return verdict == X509_V_OK ? "" : X509_verify_cert_error_string(verdict);
 }
 
 int conn_fd(const struct conn *c) {
