@@ -39,21 +39,27 @@ static void base64_put(struct encode *c, str in, struct buf *out) {
 
 /* ---- quoted-printable ---- */
 
-static void qp_room(struct encode *c, size_t need, struct buf *out) {
+static bool qp_breaks(struct encode *c, size_t need, struct buf *out) {
     if (c->column + need < LINE)
-        return;
+        return false;
     buf_add(out, S("=\r\n"));
     c->column = 0;
+    return true;
 }
 
 static void qp_escape(struct encode *c, char byte, struct buf *out) {
-    qp_room(c, 3, out);
+    (void)qp_breaks(c, 3, out);
     buf_printf(out, "=%02X", (unsigned char)byte);
     c->column += 3;
 }
 
 static void qp_plain(struct encode *c, char byte, struct buf *out) {
-    qp_room(c, 1, out);
+    bool broken = qp_breaks(c, 1, out), first = c->column == 0;
+    /* A line that was none before must not become a boundary. */
+    if (first && (byte == '.' || byte == 'F' || (broken && byte == '-'))) {
+        qp_escape(c, byte, out);
+        return;
+    }
     buf_char(out, byte);
     c->column++;
 }
@@ -78,11 +84,10 @@ static void qp_byte(struct encode *c, char byte, struct buf *out) {
         return;
     }
     qp_release(c, byte == '\r', out);
-    bool first = c->column == 0;
     if (byte == '\r' || char_is_space(byte)) {
         c->held[0] = byte;
         c->held_count = 1;
-    } else if (byte > 32 && byte < 127 && byte != '=' && !(first && (byte == '.' || byte == 'F'))) {
+    } else if (byte > 32 && byte < 127 && byte != '=') {
         qp_plain(c, byte, out);
     } else {
         qp_escape(c, byte, out);

@@ -279,6 +279,37 @@ unsigned header_edit_addresses(struct header_edit *h, str name, header_edit_addr
     return total;
 }
 
+/* ---- every field ---- */
+
+enum err header_edit_fields(struct header_edit *h, header_edit_field *ask, void *arg) {
+    struct walk w = walk_begin(h);
+    struct buf value = BUF(h->header.n * 8 + FIELD_MAX), field = BUF(h->header.n * 8 + FIELD_MAX);
+    enum err e = OK;
+    while (e == OK && walk_next(&w)) {
+        enum header_edit_verdict verdict = HEADER_EDIT_STAYS;
+        buf_reset(&value);
+        buf_reset(&field);
+        e = ask(arg, w.field.name, w.field.value, &value, &verdict);
+        if (e != OK || verdict == HEADER_EDIT_STAYS)
+            continue;
+        if (verdict == HEADER_EDIT_CUT) {
+            put_now(h, &w, STR_NONE);
+            continue;
+        }
+        buf_add(&field, w.field.name);
+        buf_add(&field, S(": "));
+        buf_add(&field, buf_str(&value));
+        buf_add(&field, S("\r\n"));
+        str now = value.full ? STR_NONE : keep(h, &field);
+        if (now.n)
+            put_now(h, &w, now);
+        h->no_memory = h->no_memory || now.n == 0;
+    }
+    buf_free(&value);
+    buf_free(&field);
+    return e;
+}
+
 /* ---- the subject ---- */
 
 static bool tagged(str subject, str tag) {

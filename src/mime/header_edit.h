@@ -52,6 +52,12 @@ enum err header_edit_set_text(struct header_edit *h, str name, str value, struct
 typedef bool header_edit_address(void *arg, str address, struct buf *out);
 unsigned header_edit_addresses(struct header_edit *h, str name, header_edit_address *ask, void *arg);
 
+/* Every field asked for: its value (folded as it is) stays, is replaced by what was put into out, or is cut with its
+ * field.  A line that is no field has no name and can only be cut.  An error of the callback ends the walk. */
+enum header_edit_verdict { HEADER_EDIT_STAYS, HEADER_EDIT_REPLACED, HEADER_EDIT_CUT };
+typedef enum err header_edit_field(void *arg, str name, str value, struct buf *out, enum header_edit_verdict *verdict);
+enum err header_edit_fields(struct header_edit *h, header_edit_field *ask, void *arg) MUST_CHECK;
+
 /* The tag before the subject, unless it is there anywhere already ("Re: [tag] ..."). */
 enum err header_edit_subject(struct header_edit *h, str tag, struct why *w) MUST_CHECK;
 
