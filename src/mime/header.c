@@ -160,6 +160,13 @@ static bool next_param(str *s, struct param *p) {
     }
 }
 
+bool header_param_next(str *value, str *name) {
+    struct param p = {0};
+    bool found = next_param(value, &p);
+    *name = p.name;
+    return found;
+}
+
 /* --- RFC 2231 --- */
 
 struct segment {

@@ -41,6 +41,11 @@ str header_token(str value);
  * False: there is no such parameter. */
 bool header_param(str value, str name, struct buf *out);
 
+/* The next parameter off the front of *value (at first all of it): its name as it is written, RFC 2231's stars
+ * included.
+ */
+bool header_param_next(str *value, str *name);
+
 /* "content-type" becomes "Content-Type": the form in which Go and many clients show it. */
 void header_canonical_name(str name, struct buf *out);
 

@@ -303,12 +303,12 @@ str mime_build_type(str file_name) {
 }
 
 /* RFC 2231 section 4.1: pieces that no line is too short for; only the first names the charset. */
-static void filename_extended(str name, struct buf *out) {
+static void parameter_extended(str name, str value, struct buf *out) {
     unsigned piece = 0;
-    bool whole = 3 * name.n < 50;
-    while (name.n > 0 || piece == 0) {
-        str front = str_head(name, 18);
-        buf_printf(out, whole ? ";\r\n filename*=" : ";\r\n filename*%u*=", piece);
+    bool whole = 3 * value.n < 50;
+    while (value.n > 0 || piece == 0) {
+        str front = str_head(value, 18);
+        buf_printf(out, whole ? ";\r\n %.*s*=" : ";\r\n %.*s*%u*=", STR_ARG(name), piece);
         if (piece++ == 0)
             buf_add(out, S("UTF-8''"));
         for (size_t i = 0; i < front.n; i++)
@@ -316,19 +316,19 @@ static void filename_extended(str name, struct buf *out) {
                 buf_char(out, front.p[i]);
             else
                 buf_printf(out, "%%%02X", (unsigned char)front.p[i]);
-        name = str_tail(name, front.n);
+        value = str_tail(value, front.n);
     }
 }
 
-static void filename_put(str name, struct buf *out) {
-    struct buf clean = BUF(4 * name.n + 4);
-    utf8_clean(name, &clean);
+void mime_build_parameter(str name, str value, struct buf *out) {
+    struct buf clean = BUF(4 * value.n + 4);
+    utf8_clean(value, &clean);
     str text = buf_str(&clean);
     if (printable(text) && text.n <= 60) {
-        buf_add(out, S(";\r\n filename="));
+        buf_printf(out, ";\r\n %.*s=", STR_ARG(name));
         quoted_put(text, out);
     } else {
-        filename_extended(text, out);
+        parameter_extended(name, text, out);
     }
     buf_free(&clean);
 }
@@ -337,7 +337,7 @@ static void file_part(const struct mime_build_file *f, struct buf *out) {
     str type = f->type.n ? f->type : mime_build_type(f->name);
     buf_printf(out, "Content-Type: %.*s\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment",
                STR_ARG(type));
-    filename_put(f->name, out);
+    mime_build_parameter(S("filename"), f->name, out);
     buf_add(out, S("\r\n\r\n"));
     base64_lines(f->bytes, out);
 }

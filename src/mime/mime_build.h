@@ -39,6 +39,10 @@ void mime_build_mailbox(str mailbox, str *name, str *address);
 /* The value of an unstructured header field on lines of its own, `column` bytes being used on the first. */
 void mime_build_unstructured(str value, size_t column, struct buf *out);
 
+/* A parameter behind a structured value, on a line of its own: ";\r\n name=..."; RFC 2231's form where it has to be.
+ * The value is UTF-8 without controls. */
+void mime_build_parameter(str name, str value, struct buf *out);
+
 str mime_build_type(str file_name); /* "application/octet-stream" when the end says nothing */
 
 #endif
