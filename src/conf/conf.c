@@ -502,6 +502,8 @@ static bool read_block_line(struct reader *r, str key, str value) {
         if (str_eq(conf_block_kinds[i].name, key))
             kind = &conf_block_kinds[i];
     bool brace = str_ends(value, S("{"));
+    if (!brace && r->block_at && find_row(r->kind, key)) /* the setting `account` of a route is no block */
+        return false;
     if (!kind && brace && !find_row(r->kind, key)) {
         complain_unknown(&top_kind, key, &r->at);
         r->failed = true;
