@@ -12,7 +12,7 @@ static const struct command {
 } commands[] = {
     {cmd_sandbox, &cli_sandbox_page}, {cmd_serve, &cli_serve_page}, {cmd_send, &cli_send_page},
     {cmd_list, &cli_list_page},       {cmd_show, &cli_show_page},   {cmd_conf, &cli_conf_page},
-    {cmd_store, &cli_store_page},
+    {cmd_store, &cli_store_page},     {cmd_route, &cli_route_page},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
