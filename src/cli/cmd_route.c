@@ -71,10 +71,13 @@ static void put_delivery(struct buf *out, const struct envelope_delivery *v) {
 }
 
 static void put_text(struct trial *t, const struct route_decision *d) {
-    struct buf *out = &t->out;
+    struct buf *out = &t->out, rejected = BUF(8192);
     buf_add(out, buf_str(d->story));
     if (d->verdict == ROUTE_REJECT) {
-        buf_printf(out, "rejected: %u %.*s\n", d->code, STR_ARG(d->text));
+        buf_printf(&rejected, "rejected: %u %.*s\n", d->code, STR_ARG(d->text));
+        if (!str_ends(buf_str(d->story), buf_str(&rejected))) /* the story may end in just that */
+            buf_add(out, buf_str(&rejected));
+        buf_free(&rejected);
         return;
     }
     buf_add(out, S("accepted:\n"));
