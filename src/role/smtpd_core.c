@@ -75,6 +75,7 @@ static void fill_listener(struct smtpd_generation *g, struct smtpd_listener *l, 
         .message_ms = c->smtp_message_timeout,
         .session_ms = c->smtp_session_timeout,
         .handshake_ms = c->tls_handshake_timeout,
+        .hold_max_ms = c->queue_hold_max,
     };
 }
 
@@ -304,6 +305,7 @@ static enum smtpd_do run_steps(struct smtpd_session *s, str *in, uint64_t now_ms
         case SMTP_WANT_INPUT: return SMTPD_READ;
         case SMTP_WANT_BODY: add_body(s, s->smtp.body); break;
         case SMTP_WANT_ABORT: abort_mail(s); break;
+        case SMTP_WANT_MAIL: smtp_server_answer(&s->smtp, OK, STR_NONE); break;
         case SMTP_WANT_RCPT: smtp_server_answer(&s->smtp, OK, STR_NONE); break; /* one route: capture */
         case SMTP_WANT_BEGIN: begin_mail(s); break;
         case SMTP_WANT_COMMIT:
