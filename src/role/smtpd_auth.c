@@ -29,7 +29,7 @@ static void begin_keyd(struct smtpd_session *s) {
         smtp_server_auth_failed(smtp, SMTP_AUTH_UNAVAILABLE);
         return;
     }
-    s->tag = tag;
+    s->auth_tag = tag;
     s->keyd = true;
     struct frame f = {FRAME_AUTH_BEGIN,
                       .auth_begin = {tag, smtp->auth.mechanism, smtp->auth.has_response, smtp->auth.response,
@@ -46,21 +46,21 @@ static void step_keyd(struct smtpd_session *s) {
         smtp_server_auth_failed(&s->smtp, SMTP_AUTH_UNAVAILABLE);
         return;
     }
-    struct frame f = {FRAME_AUTH_STEP, .auth_step = {s->tag, s->smtp.auth.response}};
+    struct frame f = {FRAME_AUTH_STEP, .auth_step = {s->auth_tag, s->smtp.auth.response}};
     wait_for_keyd(s, &f);
 }
 
 /* The session whose turn it is, or NULL. */
 static struct smtpd_session *waiter(struct smtpd_core *core, uint64_t tag) {
     struct smtpd_session *s = map_get(&core->waiting, tag);
-    bool waits = s && s->waits == SMTPD_FOR_KEYD && s->tag == tag;
+    bool waits = s && s->waits == SMTPD_FOR_KEYD && s->auth_tag == tag;
     if (waits)
         s->waits = SMTPD_FOR_NOTHING;
     return waits && !smtpd_session_over(s) ? s : NULL;
 }
 
 static void forget_keyd(struct smtpd_session *s) {
-    map_remove(&s->core->waiting, s->tag);
+    map_remove(&s->core->waiting, s->auth_tag);
     s->keyd = false;
 }
 
@@ -110,7 +110,7 @@ void smtpd_auth_down(struct smtpd_core *core) {
         if (!s->keyd)
             continue;
         if (s->waits == SMTPD_FOR_KEYD && !smtpd_session_over(s))
-            failed(core, s->tag, SASL_UNAVAILABLE, STR_NONE);
+            failed(core, s->auth_tag, SASL_UNAVAILABLE, STR_NONE);
         else
             forget_keyd(s);
         at = 0;
@@ -162,7 +162,7 @@ void smtpd_auth_step(struct smtpd_session *s) {
 
 void smtpd_auth_end(struct smtpd_session *s) {
     if (s->keyd) {
-        struct frame f = {FRAME_AUTH_END, .auth_end = {s->tag}};
+        struct frame f = {FRAME_AUTH_END, .auth_end = {s->auth_tag}};
         smtpd_core_send(s->core, ROLE_KEYD, &f);
         forget_keyd(s);
     }

@@ -155,12 +155,12 @@ static bool ask_limit(struct smtpd_session *s) {
     bool ours = s->inside && (s->inside->internal || s->inside->folder.n);
     if (!s->route || !s->account.n || s->limit_taken || ours)
         return false;
-    s->tag = smtpd_core_tag(core);
-    if (!map_put(&core->waiting, s->tag, s))
+    s->limit_tag = smtpd_core_tag(core);
+    if (!map_put(&core->waiting, s->limit_tag, s))
         return false;
     s->waits = SMTPD_FOR_LIMIT;
     struct frame f = {FRAME_LIMIT_TAKE,
-                      .limit_take = {s->tag, s->account, 1, (uint32_t)s->smtp.envelope.rcpt_count}};
+                      .limit_take = {s->limit_tag, s->account, 1, (uint32_t)s->smtp.envelope.rcpt_count}};
     send_frame(core, &f);
     return true;
 }
@@ -188,7 +188,7 @@ static void begin_mail(struct smtpd_session *s) {
     }
     new_id(core, id);
     if (s->inside)
-        memcpy(s->inside->id_space, id, ID_SIZE);
+        smtpd_inside_began(s->inside, id);
     struct frame f = {FRAME_MAIL_BEGIN, .mail_begin = {s->mail, str_n(id, ID_SIZE), s->smtp.size_hint}};
     send_frame(core, &f);
     smtp_server_answer(&s->smtp, OK, str_n(id, ID_SIZE));
@@ -196,7 +196,7 @@ static void begin_mail(struct smtpd_session *s) {
 
 static void limit_taken(struct smtpd_core *core, const struct frame_limit_taken *f) {
     struct smtpd_session *s = map_remove(&core->waiting, f->tag);
-    if (!s || s->waits != SMTPD_FOR_LIMIT || s->tag != f->tag)
+    if (!s || s->waits != SMTPD_FOR_LIMIT || s->limit_tag != f->tag)
         return;
     s->waits = SMTPD_FOR_NOTHING;
     if (smtpd_session_over(s))
@@ -534,7 +534,7 @@ void smtpd_session_free(struct smtpd_session *s) {
     send_session(s);
     forget_mail(s);
     if (s->waits == SMTPD_FOR_LIMIT)
-        map_remove(&core->waiting, s->tag);
+        map_remove(&core->waiting, s->limit_tag);
     smtpd_auth_end(s);
     client_unref(core, s->client);
     smtp_server_free(&s->smtp);
@@ -586,7 +586,7 @@ void smtpd_core_up(struct smtpd_core *core, enum role peer) {
 static void limits_down(struct smtpd_core *core) {
     struct smtpd_session *s;
     for (size_t at = 0; (s = map_next(&core->waiting, &at));) {
-        struct frame_limit_taken f = {s->tag, ERR_IO, STR_NONE};
+        struct frame_limit_taken f = {s->limit_tag, ERR_IO, STR_NONE};
         if (s->waits != SMTPD_FOR_LIMIT)
             continue;
         limit_taken(core, &f);

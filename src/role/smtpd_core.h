@@ -51,7 +51,7 @@ struct smtpd_core {
     struct list sessions;
     size_t session_count;
     struct map mails;   /* number -> session */
-    struct map waiting; /* tag of LIMIT_TAKE or AUTH_BEGIN -> session */
+    struct map waiting; /* limit_tag or auth_tag -> session */
     struct map clients; /* address -> struct smtpd_client, those that limits bind */
     struct smtpd_directory directory;
     struct map injections; /* tag -> struct smtpd_injection */
@@ -86,9 +86,9 @@ struct smtpd_session {
     uint64_t number; /* in SESSION frames */
     uint64_t mail;   /* in MAIL frames; 0: none on its way */
     enum smtpd_wait waits;
-    uint32_t tag;               /* FOR_LIMIT, FOR_KEYD */
+    uint32_t limit_tag, auth_tag;
     bool limit_taken;           /* for this message */
-    bool keyd;                  /* an exchange with it, by our tag, is not over */
+    bool keyd;                  /* an exchange with it, by auth_tag, is not over */
     bool local, trusted;        /* known by the system; root or the like */
     str account;                /* authenticated; empty: none */
     struct smtpd_route *route;  /* of its mail; NULL: nothing is routed */

@@ -18,7 +18,7 @@ struct smtpd_inside {
     str account, folder; /* append there as it is, without routing; empty: route */
     str report_of, report_rcpts;
     uint64_t report_kind;
-    str id; /* of the last message that began; valid until the next one */
+    str id; /* of the last message that began; empty: none did */
     char id_space[ID_SIZE];
 
     /* A reply has come, its last line; or, code 0, the session has ended.  Not to be freed within, but for code 0. */
@@ -31,6 +31,7 @@ enum err smtpd_inside_begin(struct smtpd_core *core, struct smtpd_inside *c, str
                             bool trusted, str account) MUST_CHECK;
 void smtpd_inside_say(struct smtpd_inside *c, str bytes); /* gathered: run takes it */
 void smtpd_inside_run(struct smtpd_inside *c);
+void smtpd_inside_began(struct smtpd_inside *c, const char id[ID_SIZE]); /* from the core: a message, by this id */
 void smtpd_inside_end(struct smtpd_inside *c); /* at once; on_reply is not called any more */
 
 #endif
