@@ -267,7 +267,10 @@ static const struct conf_row *find_row(const struct conf_block_kind *kind, str n
 
 static void fill_defaults(const struct conf_block_kind *kind, struct arena *a, void *base) {
     for (size_t i = 0; i < kind->row_count; i++) {
-        enum err e = conf_row_take(&kind->rows[i], kind->rows[i].fallback, a, base, NULL);
+        struct conf_row row = kind->rows[i];
+        if (row.fallback.n == 0) /* of a setting that must be given: who needs it finds it empty */
+            row.min = 0;
+        enum err e = conf_row_take(&row, row.fallback, a, base, NULL);
         assert(e == OK || e == ERR_NOMEM); /* a default that is no value is our mistake */
     }
 }

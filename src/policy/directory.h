@@ -1,7 +1,8 @@
 /* directory.h - who is here: domains, accounts, aliases, and tokens of the API, in memory.  Pure.
  * The store holds one, filled from the configuration's blocks and from the database; it answers LOOKUP frames with it.
- * `penfold route` and the tests of a configuration hold another.  Keys are compared with domains and local parts in
- * lower case (ASCII) and domains as A-labels where they can be; what is kept is what was given.
+ * `penfold route` and the tests of a configuration hold another.  A key is kept, compared and given back as
+ * directory_key() makes it: local part (ASCII) and domain in lower case, the domain with A-labels; wherever a function
+ * takes a key, any spelling of it does.
  *
  * An entry is a kind, a key and fields (base/fields.h) whose names are the settings of the block of that kind
  * (conf.def): an account's "password" is a credential (mailauth/credential.h), several app passwords are fields
@@ -23,6 +24,12 @@ enum directory_kind { /* stored: never reuse a number */
 };
 const char *directory_kind_name(enum directory_kind kind); /* "account" */
 
+/* The key as it is kept: a domain's, an address (with its domain), or 64 hex digits of a token.  ERR_SYNTAX with a
+ * sentence. */
+enum err directory_key(enum directory_kind kind, str key, struct buf *out, struct why *w) MUST_CHECK;
+
+enum { DIRECTORY_TARGETS_MAX = 48 * 1024 }; /* bytes of an alias's `to` */
+
 struct directory;
 struct directory *directory_new(uint64_t random_seed); /* NULL: no memory */
 void directory_free(struct directory *d);
@@ -31,11 +38,22 @@ void directory_free(struct directory *d);
  * is not there. */
 enum err directory_check(const struct directory *d, enum directory_kind kind, str key, str fields,
                          struct why *w) MUST_CHECK;
+/* A change as ENTRY_PUT asks for it: how 0 either, 1 only a new one, 2 only one that is there.  OK: its key and the
+ * fields it will have, the old ones with those of `changes` in place of theirs (an empty value removes).  Besides
+ * directory_check()'s: ERR_EXISTS, ERR_NOT_FOUND, and ERR_DENIED for an entry of the configuration. */
+enum err directory_check_put(const struct directory *d, enum directory_kind kind, str key, str changes, unsigned how,
+                             struct buf *new_key, struct buf *new_fields, struct why *w) MUST_CHECK;
+/* May it go?  ERR_NOT_FOUND, ERR_DENIED, or ERR_EXISTS: a domain that has accounts or aliases. */
+enum err directory_check_remove(const struct directory *d, enum directory_kind kind, str key, struct buf *its_key,
+                                struct why *w) MUST_CHECK;
 /* num: of its row, for accounts the number their mailboxes go by; 0: from the configuration, whose entries cannot be
  * changed and stand before those of the database.  Replaces. */
 enum err directory_put(struct directory *d, enum directory_kind kind, str key, str fields, uint64_t num) MUST_CHECK;
 bool directory_remove(struct directory *d, enum directory_kind kind, str key);
-enum err directory_conf(struct directory *d, const struct conf *c, struct why *w) MUST_CHECK; /* its blocks, anew */
+/* The configuration's blocks and limits in place of those it had; on an error nothing has changed. */
+enum err directory_conf(struct directory *d, const struct conf *c, struct why *w) MUST_CHECK;
+/* So many bytes are in the account's mailboxes: from then on answers say `full` when that is its quota or more. */
+enum err directory_use(struct directory *d, str account, uint64_t bytes) MUST_CHECK;
 
 struct directory_entry {
     enum directory_kind kind;
@@ -72,6 +90,10 @@ struct directory_answer {
     bool full;     /* the account is over its quota: answered 452 */
     uint64_t messages_hour, messages_day, recipients_hour, recipients_day; /* of the account */
 };
+
+/* The account somebody means who logs in with this name: its address, with the first local domain when it has none, a
+ * spelling of it, or the same name in a domain that is alias_of its own. */
+bool directory_account(const struct directory *d, str name, struct directory_entry *e);
 
 void directory_lookup(const struct directory *d, str address, str user, struct arena *a, struct directory_answer *out);
 void directory_answer_put(struct buf *out, const struct directory_answer *a);
