@@ -1,4 +1,5 @@
-/* smtpd_auth.h - AUTH of a session: judged by keyd in a server, by the auth file's users or nobody (the sandbox) else. */
+/* smtpd_auth.h - AUTH of a session: judged by keyd in a server, by the auth file's users or nobody (the sandbox) else.
+ */
 #ifndef ROLE_SMTPD_AUTH_H
 #define ROLE_SMTPD_AUTH_H
 

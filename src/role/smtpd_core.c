@@ -429,8 +429,7 @@ static bool is_local(const struct smtpd_listener *l, const struct smtpd_caller *
 }
 
 static struct smtpd_session *session_new(struct smtpd_core *core, struct smtpd_listener *l,
-                                         const struct smtpd_caller *c, bool local, uint64_t now_ms,
-                                         uint64_t wall_us) {
+                                         const struct smtpd_caller *c, bool local, uint64_t now_ms, uint64_t wall_us) {
     struct smtpd_session *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
@@ -470,8 +469,7 @@ struct smtpd_session *smtpd_session_new(struct smtpd_core *core, const struct sm
 
 struct smtpd_session *smtpd_session_inside(struct smtpd_core *core, struct smtpd_inside *inside,
                                            const struct smtpd_caller *c, struct smtpd_listener *l) {
-    struct smtpd_session *s =
-        session_new(core, l, c, c->user.n > 0, core->ops->now_ms(), core->ops->wall_us());
+    struct smtpd_session *s = session_new(core, l, c, c->user.n > 0, core->ops->now_ms(), core->ops->wall_us());
     if (s)
         s->inside = inside;
     return s;

@@ -87,11 +87,11 @@ struct smtpd_session {
     uint64_t mail;   /* in MAIL frames; 0: none on its way */
     enum smtpd_wait waits;
     uint32_t limit_tag, auth_tag;
-    bool limit_taken;           /* for this message */
-    bool keyd;                  /* an exchange with it, by auth_tag, is not over */
-    bool local, trusted;        /* known by the system; root or the like */
-    str account;                /* authenticated; empty: none */
-    struct smtpd_route *route;  /* of its mail; NULL: nothing is routed */
+    bool limit_taken;            /* for this message */
+    bool keyd;                   /* an exchange with it, by auth_tag, is not over */
+    bool local, trusted;         /* known by the system; root or the like */
+    str account;                 /* authenticated; empty: none */
+    struct smtpd_route *route;   /* of its mail; NULL: nothing is routed */
     struct smtpd_inside *inside; /* NULL: it comes from a socket */
     struct sasl_server *sasl;
     struct smtpd_client *client; /* NULL: no limit binds it */

@@ -1,6 +1,6 @@
 /* smtpd_edit.h - what a message becomes on its way through us, as recorded edits (mime/edit.h) beside its bytes: the
- * Received field in front (RFC 5321 4.4), a Return-Path that is not ours to believe cut, and what submission and rewrite
- * rules change in the header. */
+ * Received field in front (RFC 5321 4.4), a Return-Path that is not ours to believe cut, and what submission and
+ * rewrite rules change in the header. */
 #ifndef ROLE_SMTPD_EDIT_H
 #define ROLE_SMTPD_EDIT_H
 

@@ -94,8 +94,7 @@ static enum err copy_conf(struct smtpd_generation *g, const struct conf *c, stru
     g->conf = calloc(1, sizeof *g->conf);
     enum err e = g->conf && !text.full ? conf_parse(buf_str(&text), "configuration", g->conf, &errors) : ERR_NOMEM;
     if (e)
-        e = why(w, e, "the configuration cannot be taken over: %s",
-                errors.count ? errors.list[0].text.p : err_name(e));
+        e = why(w, e, "the configuration cannot be taken over: %s", errors.count ? errors.list[0].text.p : err_name(e));
     conf_errors_free(&errors);
     buf_free(&text);
     return e;

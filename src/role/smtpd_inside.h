@@ -32,6 +32,6 @@ enum err smtpd_inside_begin(struct smtpd_core *core, struct smtpd_inside *c, str
 void smtpd_inside_say(struct smtpd_inside *c, str bytes); /* gathered: run takes it */
 void smtpd_inside_run(struct smtpd_inside *c);
 void smtpd_inside_began(struct smtpd_inside *c, const char id[ID_SIZE]); /* from the core: a message, by this id */
-void smtpd_inside_end(struct smtpd_inside *c); /* at once; on_reply is not called any more */
+void smtpd_inside_end(struct smtpd_inside *c);                           /* at once; on_reply is not called any more */
 
 #endif

@@ -240,7 +240,8 @@ static struct smtpd_decided *add_decided(struct smtpd_route *r) {
 
 static void append(struct smtpd_route *r, struct smtpd_decided *to) {
     const struct smtpd_inside *c = r->session->inside;
-    struct envelope_delivery d = {.kind = JOB_MAILBOX, .address = c->account, .target = c->account, .detail = c->folder};
+    struct envelope_delivery d = {
+        .kind = JOB_MAILBOX, .address = c->account, .target = c->account, .detail = c->folder};
     struct route_decision decision = {.verdict = ROUTE_ACCEPT, .deliveries = &d, .delivery_count = 1};
     keep(r, to, &decision);
 }

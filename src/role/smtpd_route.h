@@ -1,7 +1,7 @@
-/* smtpd_route.h - what is decided about the mail of a session: whether its sender may send it, and where each recipient's
- * goes (policy/route.h over what the store's directory says).  It keeps the header while the message streams, for rules
- * that look at it.
- * Functions that return ERR_MORE have asked the directory: smtpd_session_known() follows, then call them again. */
+/* smtpd_route.h - what is decided about the mail of a session: whether its sender may send it, and where each
+ * recipient's goes (policy/route.h over what the store's directory says).  It keeps the header while the message
+ * streams, for rules that look at it. Functions that return ERR_MORE have asked the directory: smtpd_session_known()
+ * follows, then call them again. */
 #ifndef ROLE_SMTPD_ROUTE_H
 #define ROLE_SMTPD_ROUTE_H
 

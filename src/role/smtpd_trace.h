@@ -4,7 +4,7 @@
 
 #include "role/smtpd_core.h"
 
-void smtpd_trace_session(struct smtpd_session *s); /* a new one */
+void smtpd_trace_session(struct smtpd_session *s);                      /* a new one */
 bool smtpd_trace_frame(struct smtpd_core *core, const struct frame *f); /* false: not one of these */
 void smtpd_traces_down(struct smtpd_core *core);                        /* nobody listens any more */
 
