@@ -12,6 +12,13 @@ int cmd_store(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_send(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
+int cmd_token(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 
 extern const struct cli_page cli_sandbox_page;
 extern const struct cli_page cli_serve_page;
@@ -20,5 +27,12 @@ extern const struct cli_page cli_store_page;
 extern const struct cli_page cli_list_page;
 extern const struct cli_page cli_show_page;
 extern const struct cli_page cli_send_page;
+extern const struct cli_page cli_queue_page;
+extern const struct cli_page cli_explain_page;
+extern const struct cli_page cli_trace_page;
+extern const struct cli_page cli_token_page;
+extern const struct cli_page cli_backup_page;
+extern const struct cli_page cli_restore_page;
+extern const struct cli_page cli_log_page;
 
 #endif

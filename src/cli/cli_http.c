@@ -23,6 +23,9 @@ struct fetch {
     CURL *curl;
     struct buf *out; /* or */
     FILE *to;
+    const char *method; /* NULL: GET */
+    str body;
+    bool follow;     /* it may come for ever */
     struct buf said; /* the body of an answer that is not 200 */
     bool write_failed;
 };
@@ -47,6 +50,10 @@ static const char *base_url(const struct cli_args *args) {
     return cli_text(args, "url");
 }
 
+static bool is_unix(const char *url) {
+    return str_starts(str_of(url), S("unix:/"));
+}
+
 /* What curl says, as a sentence that helps. */
 static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail) {
     const struct cli_page *page = f->args->page;
@@ -58,9 +65,13 @@ static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail
     case CURLE_UNSUPPORTED_PROTOCOL:
         if (str_istarts(str_of(url), S("http://")) || str_istarts(str_of(url), S("https://")))
             return cli_error(page, EX_UNAVAILABLE, "what answers at %s does not speak HTTP", url);
-        return cli_usage_error(page, "\"%s\" is not an http or https address", url);
+        return cli_usage_error(page, "\"%s\" is not an http or https address, nor unix:/PATH", url);
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+        if (is_unix(url))
+            return cli_error(page, EX_UNAVAILABLE,
+                             "no server answers at %s: start one with `penfold serve`, or name another with --url",
+                             url);
         return cli_error(page, EX_UNAVAILABLE,
                          "no Penfold answers at %s: start one with `penfold sandbox`, or name another with --url", url);
     case CURLE_OPERATION_TIMEDOUT: return cli_error(page, EX_TEMPFAIL, "%s did not answer in time", url);
@@ -82,6 +93,27 @@ static int refused(const struct fetch *f, long status, const char *missing) {
     return exit_status;
 }
 
+static void set_request(struct fetch *f, struct curl_slist **headers) {
+    const char *token = getenv("PENFOLD_TOKEN");
+    CURL *c = f->curl;
+    if (f->method)
+        curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, f->method);
+    if (f->body.p) {
+        curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body.n);
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, f->body.p);
+        *headers = curl_slist_append(*headers, "Content-Type: application/json");
+    }
+    if (token && *token) {
+        struct buf line = BUF(1024);
+        buf_printf(&line, "Authorization: Bearer %s", token);
+        *headers = curl_slist_append(*headers, buf_cstr(&line));
+        buf_wipe(&line);
+    }
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, *headers);
+    if (is_unix(base_url(f->args)))
+        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, base_url(f->args) + sizeof "unix:" - 1);
+}
+
 static void set_options(struct fetch *f, const char *url, char *detail) {
     CURL *c = f->curl;
     curl_easy_setopt(c, CURLOPT_URL, url);
@@ -89,7 +121,7 @@ static void set_options(struct fetch *f, const char *url, char *detail) {
     curl_easy_setopt(c, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1,[::1]"); /* a proxy does not know our loopback */
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, f->follow ? 0L : 1L);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALL_SECONDS);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "penfold/" PENFOLD_VERSION);
@@ -101,6 +133,10 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
     char detail[CURL_ERROR_SIZE] = "";
     long status = 0;
     str base = str_of(base_url(f->args));
+    bool local = is_unix(base_url(f->args));
+    struct curl_slist *headers = NULL;
+    if (local)
+        base = S("http://localhost");
     while (str_ends(base, S("/")))
         base = str_head(base, base.n - 1);
     struct buf url = BUF(8192);
@@ -110,6 +146,7 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
         return cli_error(f->args->page, EX_OSERR, "out of memory");
     f->said = BUF(ERROR_TEXT_MAX);
     set_options(f, buf_cstr(&url), detail);
+    set_request(f, &headers);
     CURLcode code = str_istarts(base, S("http://")) || str_istarts(base, S("https://")) ? curl_easy_perform(f->curl)
                                                                                         : CURLE_UNSUPPORTED_PROTOCOL;
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -119,6 +156,7 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
     else if (status != 200)
         result = refused(f, status, missing);
     curl_easy_cleanup(f->curl);
+    curl_slist_free_all(headers);
     buf_free(&url);
     buf_free(&f->said);
     return result;
@@ -127,6 +165,26 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
 int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) {
     struct fetch f = {.args = args, .out = out};
     return fetch(&f, path, missing);
+}
+
+int cli_http_ask(const struct cli_args *args, const char *method, const char *path, str body, const char *missing,
+                 struct buf *out) {
+    struct fetch f = {.args = args, .out = out, .method = method, .body = body};
+    return fetch(&f, path, missing);
+}
+
+int cli_http_follow(const struct cli_args *args, const char *path, FILE *to) {
+    struct fetch f = {.args = args, .to = to, .follow = true};
+    setvbuf(to, NULL, _IOLBF, 0);
+    return fetch(&f, path, NULL);
+}
+
+void cli_http_escape(str s, struct buf *out) {
+    for (size_t i = 0; i < s.n; i++)
+        if (char_is_alnum(s.p[i]) || memchr("-_.~@", s.p[i], 5))
+            buf_char(out, s.p[i]);
+        else
+            buf_printf(out, "%%%02X", (unsigned char)s.p[i]);
 }
 
 int cli_http_copy(const struct cli_args *args, const char *path, const char *missing, FILE *to) {

@@ -14,12 +14,27 @@
         .sentence = "Where the running Penfold answers."                                                               \
     }
 
+/* For what operates a server: its unix socket, where root and the user it runs as need no token. */
+#define CLI_HTTP_ADMIN_OPTION                                                                                          \
+    {                                                                                                                  \
+        .name = "url", .value = "URL", .fallback = "unix:/run/penfold/admin.sock", .variable = "PENFOLD_URL",          \
+        .sentence = "Where the server answers: unix:/PATH, or http(s)://HOST:PORT with a token in PENFOLD_TOKEN."      \
+    }
+
 enum { CLI_HTTP_ANSWER_MAX = 512 * 1024 * 1024 };
 
 /* The answer to GET url + path, in out.  missing: what to say on 404. */
 int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) MUST_CHECK;
 /* The same, written to a file as it comes; nothing is written unless the status is 200. */
 int cli_http_copy(const struct cli_args *args, const char *path, const char *missing, FILE *to) MUST_CHECK;
+
+/* Another method ("PUT"), with a body (p NULL: none). */
+int cli_http_ask(const struct cli_args *args, const char *method, const char *path, str body, const char *missing,
+                 struct buf *out) MUST_CHECK;
+/* Like copy, for what comes line by line until it is interrupted. */
+int cli_http_follow(const struct cli_args *args, const char *path, FILE *to) MUST_CHECK;
+/* Percent-encodes s as one segment of a path or a value of a query. */
+void cli_http_escape(str s, struct buf *out);
 
 /* For a terminal: text with its line ends and tabs; every other control, and bytes that are not UTF-8, as '?'. */
 void cli_clean(str s, struct buf *out);

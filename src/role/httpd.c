@@ -7,6 +7,8 @@
 #include "base/list.h"
 #include "sys/role.h"
 #include "web/api.h"
+#include "web/hash.h"
+#include "web/inject.h"
 #include "web/reader.h"
 #include "web/view.h"
 
@@ -37,12 +39,15 @@ static void on_listener(str name, int fd) {
 }
 
 static void on_peer(enum role peer, uint32_t instance, int fd) {
-    (void)instance;
     need_server();
     if (peer == ROLE_STORE)
         reader_link(fd);
     else if (peer == ROLE_CONTENT)
         view_link(fd);
+    else if (peer == ROLE_SMTPD)
+        inject_link(instance, fd);
+    else if (peer == ROLE_KEYD)
+        hash_link(fd);
     else
         close(fd);
 }

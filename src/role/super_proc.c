@@ -38,9 +38,9 @@ static void set_timer(struct super_proc *p, uint64_t ms) {
 
 static bool wired(enum role a, enum role b) {
     static const enum role pairs[][2] = {
-        {ROLE_SMTPD, ROLE_STORE},    {ROLE_HTTPD, ROLE_STORE},    {ROLE_HTTPD, ROLE_CONTENT},
-        {ROLE_HTTPD, ROLE_SMTPD},    {ROLE_HTTPD, ROLE_KEYD},     {ROLE_SMTPD, ROLE_KEYD},
-        {ROLE_KEYD, ROLE_STORE},     {ROLE_DELIVERY, ROLE_STORE}, {ROLE_DELIVERY, ROLE_RESOLVER},
+        {ROLE_SMTPD, ROLE_STORE},  {ROLE_HTTPD, ROLE_STORE},    {ROLE_HTTPD, ROLE_CONTENT},
+        {ROLE_HTTPD, ROLE_SMTPD},  {ROLE_HTTPD, ROLE_KEYD},     {ROLE_SMTPD, ROLE_KEYD},
+        {ROLE_KEYD, ROLE_STORE},   {ROLE_DELIVERY, ROLE_STORE}, {ROLE_DELIVERY, ROLE_RESOLVER},
         {ROLE_FILTER, ROLE_STORE},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
@@ -203,7 +203,7 @@ static void on_frame(void *arg, struct link *l, const struct frame *f, int fd) {
         if (metrics_add(&all->metrics, p->counted, f->counters.values))
             all->ops->on_counters();
         break;
-    default: break; /* CREDIT is the link's; link.c has checked the direction */
+    default: all->ops->on_other(p, f);
     }
 }
 

@@ -44,6 +44,7 @@ struct super_ops {
     void (*on_fatal)(struct super_proc *p, enum err e, str text);
     void (*on_end)(struct super_proc *p); /* told, or crashed: then its next start is on its way already */
     void (*on_counters)(void);
+    void (*on_other)(struct super_proc *p, const struct frame *f); /* what concerns neither its life nor its counters */
 };
 
 struct super_procs {

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/code.h"
+#include "sys/clock.h"
 #include "sys/tls.h"
 #include "sys/whole.h"
 
@@ -31,7 +34,7 @@ static enum err write_file(const char *path, str bytes, struct why *w) {
     char aside[PATH_MAX];
     if (snprintf(aside, sizeof aside, "%s.new", path) >= (int)sizeof aside)
         return why(w, ERR_LIMIT, "%s: the path is too long", path);
-    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     bool ok = fd >= 0 && write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n && fsync(fd) == 0;
     int reason = errno;
     if (fd >= 0 && close(fd) != 0)
@@ -129,6 +132,76 @@ static bool load_auth(struct super_secrets *s, const struct conf *c, struct conf
     return false;
 }
 
+/* The secrets of routes, by the names that their roles know: route.NAME.password, route.NAME.secret. */
+static bool load_route(struct super_secrets *s, const struct conf_route *r, str path, const char *what,
+                       struct conf_errors *errors) {
+    char name[SUPER_SECRET_NAME];
+    struct why w;
+    if (!path.n)
+        return true;
+    snprintf(name, sizeof name, "route.%.*s.%s", STR_ARG(r->title), what);
+    struct buf *b = add(s, STR_NONE, name);
+    enum err e = b ? whole_read_file(path.p, SUPER_SECRET_MAX, b, &w) : why(&w, ERR_NOMEM, "no memory");
+    while (e == OK && b->n && (b->p[b->n - 1] == '\n' || b->p[b->n - 1] == '\r'))
+        buf_shrink(b, b->n - 1);
+    if (e)
+        conf_errors_add(errors, r->place.where, r->place.line, "route %.*s: %s", STR_ARG(r->title), w.text);
+    return e == OK;
+}
+
+static enum err make_secret(const char *path, struct buf *out, struct why *w) {
+    uint8_t random[32];
+    random_bytes(random, sizeof random);
+    base64_encode(str_n(random, sizeof random), out);
+    return write_file(path, buf_str(out), w);
+}
+
+/* <data>/secrets/NAME, made on the first start.  The directory belongs to the roles' user, whom root does not trust: it
+ * is entered as that user. */
+static enum err own_secret(const struct conf *c, const char *name, struct buf *out, struct why *w) {
+    char folder[PATH_MAX], path[PATH_MAX];
+    if (snprintf(folder, sizeof folder, "%s/secrets", c->data.p) >= (int)sizeof folder ||
+        snprintf(path, sizeof path, "%s/secrets/%s", c->data.p, name) >= (int)sizeof path)
+        return why(w, ERR_LIMIT, "data: the path is too long");
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return why(w, ERR_IO, "%s: %s", folder, strerror(errno));
+    enum err e = whole_read_file(path, SUPER_SECRET_MAX, out, w);
+    return e == ERR_NOT_FOUND ? make_secret(path, out, w) : e;
+}
+
+static bool load_own_secret(struct super_secrets *s, const struct conf *c, const char *name,
+                            struct conf_errors *errors) {
+    const struct passwd *p = geteuid() == 0 ? getpwnam(c->user.p) : NULL;
+    struct why w;
+    gid_t gid = getegid();
+    struct buf *b = add(s, STR_NONE, name);
+    enum err e = b ? OK : why(&w, ERR_NOMEM, "no memory");
+    if (e == OK && p && p->pw_uid != 0 && (setegid(p->pw_gid) != 0 || seteuid(p->pw_uid) != 0))
+        e = why(&w, ERR_DENIED, "cannot act as %s: %s", c->user.p, strerror(errno));
+    if (e == OK)
+        e = own_secret(c, name, b, &w);
+    if (p && p->pw_uid != 0 && (seteuid(0) != 0 || setegid(gid) != 0))
+        e = why(&w, ERR_DENIED, "cannot be root again: %s", strerror(errno));
+    if (e)
+        conf_errors_add(errors, NULL, 0, "%s", w.text);
+    return e == OK;
+}
+
+/* The key of rewritten senders (policy/srs.h), and the one that hides from strangers which users there are (keyd). */
+static bool load_keys(struct super_secrets *s, const struct conf *c, struct conf_errors *errors) {
+    struct why w;
+    if (c->mode != CONF_MODE_SERVER)
+        return true;
+    bool ok = load_own_secret(s, c, "keyd", errors);
+    if (!c->srs_secret_file.n)
+        return load_own_secret(s, c, "srs", errors) && ok;
+    struct buf *b = add(s, STR_NONE, "srs");
+    enum err e = b ? whole_read_file(c->srs_secret_file.p, SUPER_SECRET_MAX, b, &w) : why(&w, ERR_NOMEM, "no memory");
+    if (e)
+        conf_errors_add(errors, NULL, 0, "srs_secret_file: %s", w.text);
+    return e == OK && ok;
+}
+
 static bool wants_tls(const struct conf *c) {
     for (size_t i = 0; i < c->listen_count; i++)
         if (c->listens[i].tls != CONF_TLS_NONE)
@@ -148,6 +221,12 @@ bool super_secret_load(struct super_secrets *s, const struct conf *c, struct con
             ok &= load_pair(s, c->listens[i].name, c->listens[i].certificate, c->listens[i].key, errors);
     if (c->auth_file.n)
         ok &= load_auth(s, c, errors);
+    for (size_t i = 0; i < c->route_count; i++) {
+        const struct conf_route *r = &c->routes[i];
+        ok &= load_route(s, r, r->password_file, "password", errors);
+        ok &= load_route(s, r, r->secret_file, "secret", errors);
+    }
+    ok &= load_keys(s, c, errors);
     return ok;
 }
 

@@ -13,6 +13,7 @@
 #include "role/super_listen.h"
 #include "role/super_proc.h"
 #include "role/super_secret.h"
+#include "role/super_want.h"
 
 static void back_off_doubles_and_is_forgiven(void **state) {
     static const struct {
@@ -107,11 +108,57 @@ static void a_sandbox_makes_its_own_certificate(void **state) {
     conf_free(&c);
 }
 
+static void roles_follow_the_configuration(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        unsigned counts[ROLE_COUNT];
+    } rows[] = {
+        {"mode sandbox\nworkers 2\n", {[ROLE_STORE] = 1, [ROLE_SMTPD] = 2}},
+        {"mode sandbox\nworkers 1\nlisten w {\nprotocol http\naddress 127.0.0.1:8025\n}\n",
+         {[ROLE_STORE] = 1, [ROLE_SMTPD] = 1, [ROLE_HTTPD] = 1, [ROLE_CONTENT] = 1}},
+        {"workers 2\ndelivery_workers 3\n",
+         {[ROLE_STORE] = 1, [ROLE_SMTPD] = 2, [ROLE_DELIVERY] = 3, [ROLE_RESOLVER] = 1, [ROLE_KEYD] = 1}},
+        {"mode sandbox\nworkers 1\nroute out {\nto *@example.org\naction smarthost\nhost mail.example.org\n}\n"
+         "route hook {\naction webhook\nurl http://127.0.0.1/\n}\n",
+         {[ROLE_STORE] = 1, [ROLE_SMTPD] = 1, [ROLE_DELIVERY] = 1, [ROLE_RESOLVER] = 1, [ROLE_FILTER] = 1}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct conf c;
+        struct conf_errors errors = {0};
+        assert_int_equal(conf_parse(str_of(rows[i].text), "test", &c, &errors), OK);
+        for (enum role r = ROLE_SMTPD; r < ROLE_COUNT; r++)
+            assert_int_equal(super_want(r, &c), rows[i].counts[r]);
+        conf_errors_free(&errors);
+        conf_free(&c);
+    }
+}
+
+/* A key goes to the role that works with it and to nobody else. */
+static void secrets_go_to_their_role_alone(void **state) {
+    (void)state;
+    static const struct {
+        str name;
+        enum role role;
+    } rows[] = {
+        {S_INIT("tls.default.key"), ROLE_SMTPD},
+        {S_INIT("auth"), ROLE_SMTPD},
+        {S_INIT("ticket"), ROLE_SMTPD},
+        {S_INIT("srs"), ROLE_SMTPD},
+        {S_INIT("keyd"), ROLE_KEYD},
+        {S_INIT("route.a.password"), ROLE_DELIVERY},
+        {S_INIT("route.hook.secret"), ROLE_FILTER},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (enum role r = ROLE_SMTPD; r < ROLE_COUNT; r++)
+            assert_int_equal(super_wants_secret(r, rows[i].name), r == rows[i].role);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(back_off_doubles_and_is_forgiven),
-        cmocka_unit_test(the_next_table_keeps_what_stays),
-        cmocka_unit_test(a_sandbox_makes_its_own_certificate),
+        cmocka_unit_test(back_off_doubles_and_is_forgiven),    cmocka_unit_test(the_next_table_keeps_what_stays),
+        cmocka_unit_test(a_sandbox_makes_its_own_certificate), cmocka_unit_test(roles_follow_the_configuration),
+        cmocka_unit_test(secrets_go_to_their_role_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
  *
  *     checks -> store starts -> READY -> the others start -> all READY: banner, sd_notify
  *     SIGHUP: the command prints, everything new is opened, and only then anything changes
+ *     SIGUSR2: likewise, and then the program of that name, perhaps a newer one, takes the listening sockets over
  *     SIGTERM, SIGINT: DRAIN smtpd -> STOP smtpd -> STOP httpd -> STOP content -> STOP store, each when the one before
  * has ended; a second one, or stop_timeout: SIGKILL */
 #include <dirent.h>
@@ -29,8 +30,11 @@
 
 #include "base/code.h"
 #include "role/super_listen.h"
+#include "role/super_pipe.h"
 #include "role/super_proc.h"
 #include "role/super_secret.h"
+#include "role/super_spool.h"
+#include "role/super_want.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "sys/notify.h"
@@ -69,9 +73,11 @@ static struct {
     uint64_t patience_ms;    /* what is left for stopping when draining is over */
     struct event *stop_timer, *second_timer, *ticket_timer;
     bool killing;
+    bool upgrading; /* when all have ended, the new program takes the sockets over */
 } sup = {.terminal = -1, .text = {.limit = CONF_FILE_MAX}};
 
-static const enum role stop_order[] = {ROLE_SMTPD, ROLE_HTTPD, ROLE_CONTENT, ROLE_STORE};
+static const enum role stop_order[] = {ROLE_SMTPD,   ROLE_HTTPD, ROLE_DELIVERY, ROLE_FILTER,
+                                       ROLE_CONTENT, ROLE_KEYD,  ROLE_RESOLVER, ROLE_STORE};
 
 /* ---- saying things to a person ---- */
 
@@ -311,11 +317,11 @@ static void send_tickets(struct super_proc *p) {
 }
 
 static void send_secrets(struct super_proc *p) {
-    if (p->role != ROLE_SMTPD)
-        return;
     for (size_t i = 0; i < sup.secrets.count; i++)
-        super_proc_send_secret(p, str_of(sup.secrets.list[i].name), buf_str(&sup.secrets.list[i].bytes));
-    send_tickets(p);
+        if (super_wants_secret(p->role, str_of(sup.secrets.list[i].name)))
+            super_proc_send_secret(p, str_of(sup.secrets.list[i].name), buf_str(&sup.secrets.list[i].bytes));
+    if (super_wants_secret(p->role, S("ticket")))
+        send_tickets(p);
 }
 
 static void send_listeners(struct super_proc *p, bool only_new) {
@@ -347,6 +353,8 @@ static void on_second(evutil_socket_t fd, short what, void *arg) {
     (void)fd, (void)what, (void)arg;
     if (sup.metrics_changed)
         send_metrics();
+    if (sup.serving)
+        super_spool_look(&sup.procs);
 }
 
 /* A new key seals from now on; the older ones still open what they have sealed. */
@@ -460,13 +468,6 @@ static void on_terminate(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- the beginning ---- */
 
-static bool has_http(void) {
-    for (size_t i = 0; i < sup.listeners.count; i++)
-        if (sup.listeners.list[i].http)
-            return true;
-    return false;
-}
-
 static void want(enum role r, uint32_t instance) {
     struct super_proc *p = super_proc_want(&sup.procs, r, instance);
     if (p)
@@ -475,13 +476,11 @@ static void want(enum role r, uint32_t instance) {
         give_up(EX_OSERR, "no memory for another process");
 }
 
+/* The store is there already: it is what the others wait for. */
 static void start_others(void) {
-    for (uint32_t i = 0; i < sup.conf->workers; i++)
-        want(ROLE_SMTPD, i);
-    if (!has_http())
-        return;
-    want(ROLE_CONTENT, 0);
-    want(ROLE_HTTPD, 0);
+    for (enum role r = ROLE_SMTPD; r < ROLE_COUNT; r++)
+        for (uint32_t i = 0; i < super_want(r, sup.conf); i++)
+            want(r, i);
 }
 
 static bool all_ready(void) {
@@ -607,6 +606,8 @@ static void on_fatal(struct super_proc *p, enum err e, str text) {
 
 static void on_end(struct super_proc *p) {
     char line[128];
+    super_pipe_orphaned(p);
+    super_spool_orphaned(p);
     sup.metrics_changed = true;
     if (sup.procs.stopping) {
         if (!sup.draining)
@@ -626,12 +627,24 @@ static void on_counters(void) {
     sup.metrics_changed = true;
 }
 
+static void on_other(struct super_proc *p, const struct frame *f) {
+    switch ((int)f->type) {
+    case FRAME_PIPE_RUN:
+        if (p->role == ROLE_DELIVERY)
+            super_pipe_run(sup.conf, p, &f->pipe_run);
+        break;
+    case FRAME_PIPE_KILL: super_pipe_kill(p, f->pipe_kill.tag); break;
+    case FRAME_SPOOL_DONE: super_spool_done(p, &f->spool_done); break;
+    default: break; /* CREDIT is the link's; link.c has checked the direction */
+    }
+}
+
 /* ---- reload ---- */
 
 static struct {
     pid_t pid; /* of the command, 0: none is running or it was reaped */
     int status;
-    bool active, again;
+    bool active, again, upgrade;
     struct event *out_ev, *err_ev, *timer;
     struct buf out, err; /* what it said */
 } reload = {.out = {.limit = RELOAD_TEXT_MAX}, .err = {.limit = 64 * 1024}};
@@ -680,7 +693,7 @@ static void reload_roles(void) {
         struct frame go = {.type = FRAME_GO, .go = {.instance = p->instance, .run_id = str_of(sup.procs.run_id)}};
         link_send(p->link, &go);
     }
-    start_others(); /* a first web listener may have come */
+    start_others(); /* a first web listener or webhook may have come */
 }
 
 static void apply_reload(str text) {
@@ -691,6 +704,7 @@ static void apply_reload(str text) {
     plan = (struct plan){.log_fd = -1, .listeners.count = 0};
     if (settled_text(text, &settled, &errors) && make_plan(&plan, buf_str(&settled), &errors, &status)) {
         take_plan(&plan);
+        super_spool_configure(&sup.procs, sup.conf);
         reload_roles();
         log_event(EV_RELOAD, LOG_END);
     } else {
@@ -705,6 +719,52 @@ static void apply_reload(str text) {
 
 static void reload_begin(void);
 
+/* ---- upgrade ---- */
+
+static void upgrade_begin(void) {
+    log_event(EV_UPGRADE, LOG_END);
+    sup.upgrading = true;
+    stop_begin(sup.conf->drain_timeout);
+}
+
+/* Listening sockets to 3, 4, ... as a service manager would hand them over: clients wait in their backlog meanwhile. */
+static bool place_listeners(struct buf *names) {
+    size_t n = sup.listeners.count;
+    for (size_t i = 0; i < n; i++) {
+        int aside = fcntl(sup.listeners.list[i].fd, F_DUPFD_CLOEXEC, CONF_FD + (int)n);
+        if (aside < 0)
+            return false;
+        sup.listeners.list[i].fd = aside;
+        buf_printf(names, "%s%s", i ? ":" : "", sup.listeners.list[i].name);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (dup2(sup.listeners.list[i].fd, CONF_FD + (int)i) < 0)
+            return false;
+    return true;
+}
+
+/* The program of the same name, whatever it is by now; this process stays what the service manager watches. */
+static void become_new(void) {
+    char count[16], pid[16];
+    struct buf names = BUF(64 * 1024);
+    snprintf(count, sizeof count, "%zu", sup.listeners.count);
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    bool ok = place_listeners(&names) && setenv("LISTEN_FDS", count, 1) == 0 && setenv("LISTEN_PID", pid, 1) == 0 &&
+              setenv("LISTEN_FDNAMES", buf_cstr(&names), 1) == 0;
+    size_t n = 0; /* the command prints the configuration: without that word it serves */
+    for (char **word = sup.command; ok && *word; word++)
+        if (strcmp(*word, "--print-conf") != 0)
+            sup.command[n++] = *word;
+    sup.command[n] = NULL;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (ok)
+        execv(sup.command[0], sup.command);
+    say(strerror(errno));
+    sup.status = EX_OSERR;
+}
+
 static void reload_check(void) {
     if (!reload.active || reload.pid || reload.out_ev || reload.err_ev)
         return;
@@ -712,12 +772,18 @@ static void reload_check(void) {
     event_del(reload.timer);
     if (sup.procs.stopping)
         return;
-    if (WIFEXITED(reload.status) && WEXITSTATUS(reload.status) == 0 && !reload.out.full)
+    bool good = WIFEXITED(reload.status) && WEXITSTATUS(reload.status) == 0 && !reload.out.full;
+    if (good && reload.upgrade)
+        upgrade_begin();
+    else if (good)
         apply_reload(buf_str(&reload.out));
     else
         refuse(reload.err.n ? buf_str(&reload.err) : S("the configuration could not be read"));
     buf_free(&reload.out);
     buf_free(&reload.err);
+    reload.upgrade = false;
+    if (sup.procs.stopping)
+        return;
     notify_ready("serving");
     if (reload.again)
         reload_begin();
@@ -817,6 +883,15 @@ static void on_hangup(evutil_socket_t fd, short what, void *arg) {
         reload_begin();
 }
 
+/* The new program reads the configuration first: what it cannot read, it does not get to serve. */
+static void on_upgrade(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what, (void)arg;
+    if (sup.procs.stopping || !sup.command || reload.active)
+        return;
+    reload.upgrade = true;
+    reload_begin();
+}
+
 static void on_child(evutil_socket_t fd, short what, void *arg) {
     (void)fd, (void)what, (void)arg;
     int status;
@@ -825,7 +900,7 @@ static void on_child(evutil_socket_t fd, short what, void *arg) {
             reload.pid = 0;
             reload.status = status;
             reload_check();
-        } else {
+        } else if (!super_pipe_reaped(pid, status)) {
             super_proc_reaped(&sup.procs, pid, status);
         }
     }
@@ -849,8 +924,12 @@ static bool add_signal(int number, event_callback_fn callback) {
 }
 
 static bool make_loop(void) {
-    static const struct super_ops ops = {
-        .setup = on_setup, .on_ready = on_ready, .on_fatal = on_fatal, .on_end = on_end, .on_counters = on_counters};
+    static const struct super_ops ops = {.setup = on_setup,
+                                         .on_ready = on_ready,
+                                         .on_fatal = on_fatal,
+                                         .on_end = on_end,
+                                         .on_counters = on_counters,
+                                         .on_other = on_other};
     static const struct timeval second = {.tv_sec = 1}, half_day = {.tv_sec = TICKET_SECONDS};
     struct event_base *base = event_base_new();
     if (!base)
@@ -864,7 +943,7 @@ static bool make_loop(void) {
     return sup.stop_timer && sup.second_timer && sup.ticket_timer && reload.timer &&
            event_add(sup.second_timer, &second) == 0 && event_add(sup.ticket_timer, &half_day) == 0 &&
            add_signal(SIGCHLD, on_child) && add_signal(SIGTERM, on_terminate) && add_signal(SIGINT, on_terminate) &&
-           add_signal(SIGHUP, on_hangup);
+           add_signal(SIGHUP, on_hangup) && add_signal(SIGUSR2, on_upgrade);
 }
 
 static void make_run_id(void) {
@@ -911,8 +990,11 @@ int main(int argc, char **argv) {
         say("no memory for the event loop");
         return EX_OSERR;
     }
+    super_spool_configure(&sup.procs, sup.conf);
     want(ROLE_STORE, 0);
     event_base_dispatch(sup.procs.base);
+    if (sup.upgrading && sup.status == 0)
+        become_new();
     super_listen_close(&sup.listeners);
     log_event(EV_STOPPED, LOG_END);
     return sup.status;

@@ -9,9 +9,12 @@
 #include "base/code.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "web/access.h"
 #include "web/assets.h"
 #include "web/changes.h"
 #include "web/handlers.h"
+#include "web/hash.h"
+#include "web/inject.h"
 #include "web/reader.h"
 #include "web/summary.h"
 #include "web/view.h"
@@ -31,8 +34,9 @@ static const struct route {
     enum http_method method;
     str pattern;
     void (*handler)(struct http_req *r);
+    enum access_right right;
 } routes[] = {
-#define ROUTE(method, pattern, handler, sentence) {HTTP_##method, S_INIT(pattern), handler},
+#define ROUTE(method, pattern, handler, right, sentence) {HTTP_##method, S_INIT(pattern), handler, RIGHT_##right},
 #include "web/routes.def"
 #undef ROUTE
 };
@@ -98,7 +102,7 @@ static void dispatch(struct http_req *r) {
     enum http_method method = r->head->method == HTTP_HEAD ? HTTP_GET : r->head->method;
     for (size_t i = 0; i < ROUTE_COUNT; i++)
         if (routes[i].method == method && route_matches(&routes[i], r)) {
-            routes[i].handler(r);
+            access_check(r, routes[i].right, routes[i].handler);
             return;
         }
     unsigned methods = methods_of(r);
@@ -442,6 +446,8 @@ void api_start(struct event_base *base) {
     api.started_ms = clock_mono_ms();
     reader_start(base, changes_frame, changes_linked);
     view_start_all(base);
+    hash_start_all(base);
+    inject_start_all(base);
     summary_start_all(base);
     changes_start_all(base);
     ws_start_all(base, changes_clients);
@@ -449,6 +455,7 @@ void api_start(struct event_base *base) {
 
 void api_configure(const struct conf *c) {
     api.conf = c;
+    access_configure(c);
 }
 
 void api_metrics_text(str text) {
@@ -460,6 +467,8 @@ void api_stop(void) {
     ws_stop_all();
     changes_stop_all();
     view_stop_all();
+    hash_stop_all();
+    inject_stop_all();
     reader_stop();
     summary_stop_all();
     buf_free(&api.metrics);

@@ -5,7 +5,7 @@
 #include "frame/frame.h"
 #include "web/http.h"
 
-#define ROUTE(method, pattern, handler, sentence) void handler(struct http_req *r);
+#define ROUTE(method, pattern, handler, right, sentence) void handler(struct http_req *r);
 #include "web/routes.def"
 #undef ROUTE
 

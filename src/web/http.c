@@ -59,6 +59,8 @@ struct http_conn {
     struct event *timer;
     enum conn_state state;
     bool local, eof, close, in_read;
+    size_t name_size; /* of its listener */
+    char name[LISTENER_NAME_MAX];
     bool begun, chunked, no_body; /* of the answer */
     struct http_scan scan;
     struct http_body framing;
@@ -522,6 +524,8 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     }
     c->server = s;
     c->local = listener->local;
+    c->name_size = listener->name_size;
+    memcpy(c->name, listener->name, listener->name_size);
     c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
     c->timer = evtimer_new(s->base, on_timer, c);
     if (!c->bev || !c->timer) {
@@ -654,4 +658,17 @@ void http_server_free(struct http_server *s) {
     reap(s);
     event_free(s->reaper);
     free(s);
+}
+
+str http_listener(const struct http_req *r) {
+    return str_n(r->conn->name, r->conn->name_size);
+}
+
+bool http_peer_user(const struct http_req *r, uint32_t *uid) {
+    struct ucred who;
+    socklen_t n = sizeof who;
+    if (!r->conn->local || getsockopt(bufferevent_getfd(r->conn->bev), SOL_SOCKET, SO_PEERCRED, &who, &n) != 0)
+        return false;
+    *uid = who.uid;
+    return true;
 }

@@ -54,6 +54,10 @@ void http_server_drain(struct http_server *s, void (*on_empty)(void));
 size_t http_server_connections(const struct http_server *s);
 void http_server_free(struct http_server *s);
 
+/* Over which listener it came; by a unix socket: from which user.  False: it came by another one. */
+str http_listener(const struct http_req *r);
+bool http_peer_user(const struct http_req *r, uint32_t *uid);
+
 /* A header of the answer, before it begins.  Values must be free of controls. */
 void http_header(struct http_req *r, const char *name, str value);
 

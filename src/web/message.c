@@ -271,7 +271,7 @@ void message_text(struct http_req *r) {
 struct raw {
     struct http_req *r;
     char id[ID_SIZE];
-    bool found, begun;
+    bool found, begun, edited; /* edited: with its recorded edits, as it is delivered */
     uint32_t tag;
     uint64_t offset, size;
 };
@@ -341,6 +341,9 @@ static void raw_pull(struct raw *raw) {
     if (raw->tag || http_pending(raw->r) > HTTP_PENDING_MAX)
         return;
     struct frame f = {.type = FRAME_READ, .read = {0, str_n(raw->id, ID_SIZE), raw->offset, FRAME_CHUNK}};
+    if (raw->edited)
+        f = (struct frame){.type = FRAME_READ_EDITED,
+                           .read_edited = {0, str_n(raw->id, ID_SIZE), raw->offset, FRAME_CHUNK}};
     raw->tag = reader_ask(&f, on_raw_bytes, raw);
 }
 
@@ -372,6 +375,7 @@ void message_raw(struct http_req *r) {
         return;
     }
     raw->r = r;
+    raw->edited = query_is(r, S("edited"), S("1"));
     r->arg = raw;
     r->on_gone = raw_gone;
     r->on_drained = raw_drained;

@@ -47,6 +47,24 @@ static uint32_t *tag_of(struct frame *f) {
     case FRAME_STATS: return &f->stats.tag;
     case FRAME_DONE: return &f->done.tag;
     case FRAME_FAILED: return &f->failed.tag;
+    case FRAME_READ_EDITED: return &f->read_edited.tag;
+    case FRAME_ENTRY_PUT: return &f->entry_put.tag;
+    case FRAME_ENTRY_DELETE: return &f->entry_delete.tag;
+    case FRAME_ENTRY_LIST: return &f->entry_list.tag;
+    case FRAME_ENTRY_GET: return &f->entry_get.tag;
+    case FRAME_QUEUE_LIST: return &f->queue_list.tag;
+    case FRAME_QUEUE_ACT: return &f->queue_act.tag;
+    case FRAME_SITE_LIST: return &f->site_list.tag;
+    case FRAME_STORY: return &f->story.tag;
+    case FRAME_MAILBOX_LIST: return &f->mailbox_list.tag;
+    case FRAME_MAILBOX_ROWS: return &f->mailbox_rows.tag;
+    case FRAME_BACKUP: return &f->backup.tag;
+    case FRAME_ENTRY: return &f->entry.tag;
+    case FRAME_QUEUE_ROW: return &f->queue_row.tag;
+    case FRAME_SITE_ROW: return &f->site_row.tag;
+    case FRAME_ATTEMPT: return &f->attempt.tag;
+    case FRAME_MAILBOX: return &f->mailbox.tag;
+    case FRAME_MAILBOX_ROW: return &f->mailbox_row.tag;
     default: return NULL;
     }
 }
@@ -62,7 +80,17 @@ static bool is_answer_to(enum frame_type asked, enum frame_type t) {
     switch ((int)asked) {
     case FRAME_LIST: return t == FRAME_ROW || t == FRAME_DONE;
     case FRAME_GET: return t == FRAME_ROW || t == FRAME_ENVELOPE || t == FRAME_TRANSCRIPT || t == FRAME_DONE;
+    case FRAME_READ_EDITED:
     case FRAME_READ: return t == FRAME_BYTES;
+    case FRAME_ENTRY_LIST:
+    case FRAME_ENTRY_GET: return t == FRAME_ENTRY || t == FRAME_DONE;
+    case FRAME_QUEUE_LIST: return t == FRAME_QUEUE_ROW || t == FRAME_DONE;
+    case FRAME_SITE_LIST: return t == FRAME_SITE_ROW || t == FRAME_DONE;
+    case FRAME_STORY:
+        return t == FRAME_ROW || t == FRAME_ENVELOPE || t == FRAME_TRANSCRIPT || t == FRAME_QUEUE_ROW ||
+               t == FRAME_ATTEMPT || t == FRAME_SESSION || t == FRAME_DONE;
+    case FRAME_MAILBOX_LIST: return t == FRAME_MAILBOX || t == FRAME_DONE;
+    case FRAME_MAILBOX_ROWS: return t == FRAME_MAILBOX_ROW || t == FRAME_DONE;
     case FRAME_SESSION_GET:
         return t == FRAME_SESSION || t == FRAME_SESSION_MAIL || t == FRAME_TRANSCRIPT || t == FRAME_DONE;
     case FRAME_STATS_GET: return t == FRAME_STATS;
