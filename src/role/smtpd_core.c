@@ -613,6 +613,15 @@ void smtpd_core_down(struct smtpd_core *core, enum role peer) {
         smtpd_injections_down(core), smtpd_traces_down(core);
 }
 
+bool smtpd_core_busy(const struct smtpd_core *core) {
+    LIST_EACH((struct list *)&core->sessions, node) {
+        const struct smtpd_session *s = LIST_ENTRY(node, struct smtpd_session, node);
+        if (!s->inside || s->waits == SMTPD_FOR_STORE)
+            return true;
+    }
+    return false;
+}
+
 void smtpd_core_drain(struct smtpd_core *core, uint64_t now_ms) {
     core->draining = true;
     LIST_EACH(&core->sessions, node)

@@ -135,6 +135,8 @@ void smtpd_core_frame(struct smtpd_core *core, const struct frame *f);
 void smtpd_core_up(struct smtpd_core *core, enum role peer);
 void smtpd_core_down(struct smtpd_core *core, enum role peer);
 
+/* Is there anything that must be finished before the process may end? */
+bool smtpd_core_busy(const struct smtpd_core *core);
 void smtpd_core_drain(struct smtpd_core *core, uint64_t now_ms);
 
 /* ---- for the other files of smtpd ---- */

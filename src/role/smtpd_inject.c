@@ -183,6 +183,12 @@ static void rcpt(struct smtpd_injection *i, const struct frame_inject_rcpt *f) {
     bool good = smtpd_text_fits(f->address, false) && smtpd_text_fits(f->params, true);
     buf_printf(&i->rcpts, "RCPT TO:<%.*s> %.*s\r\n", STR_ARG(good ? f->address : S("?")),
                STR_ARG(good ? f->params : S("")));
+    if (i->rcpts.full && !i->code) {
+        i->code = 452;
+        buf_add(&i->text, S("452 4.5.3 Too many recipients"));
+    }
+    if (i->rcpts.full)
+        return;
     i->rcpt_count++;
     i->utf8 = i->utf8 || !utf8_is_ascii(f->address);
 }

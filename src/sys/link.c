@@ -99,7 +99,8 @@ static size_t pipe_compact(struct pipe_buf *p) {
 }
 
 static bool carries_fd(enum frame_type type) {
-    return type == FRAME_LISTENER || type == FRAME_PEER || type == FRAME_LOG_FD;
+    return type == FRAME_LISTENER || type == FRAME_PEER || type == FRAME_LOG_FD || type == FRAME_PIPE_STARTED ||
+           type == FRAME_SPOOLED;
 }
 
 static bool fds_add(struct fds *f, int fd, size_t at) {

@@ -3,8 +3,8 @@
  * Credits: a side sends at most LINK_WINDOW bytes that the other has not consumed; more waits in the link's queue
  * (link_queued), where the role feels it and slows down whoever feeds it.  A frame counts as consumed when on_frame
  * returns, unless the link is paused.  A malformed frame, or one of the wrong direction, closes the link with a log
- * event, never the process.  Descriptors ride only on LISTENER, PEER and LOG_FD (always exactly one), and only from
- * the supervisor. */
+ * event, never the process.  Descriptors ride only on LISTENER, PEER, LOG_FD, PIPE_STARTED and SPOOLED (always
+ * exactly one), and only from the supervisor. */
 #ifndef SYS_LINK_H
 #define SYS_LINK_H
 

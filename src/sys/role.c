@@ -103,6 +103,11 @@ void role_fatal(enum err e, const char *format, ...) {
     fatal(e, text);
 }
 
+void role_send(const struct frame *f) {
+    if (role.control)
+        link_send(role.control, f);
+}
+
 /* ---- configuration ---- */
 
 static void configure_log(const struct conf *c) {
@@ -264,7 +269,11 @@ static void on_control(void *arg, struct link *l, const struct frame *f, int fd)
     case FRAME_DRAIN: on_drain(); break;
     case FRAME_STOP: on_stop(); break;
     case FRAME_METRICS: on_metrics(f->metrics.text); break;
-    default: assert(!"a direction that link.c has checked");
+    default:
+        if (role.ops->other)
+            role.ops->other(f, fd);
+        else if (fd >= 0)
+            close(fd);
     }
 }
 
