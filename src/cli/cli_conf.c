@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "mailauth/sasl_server.h"
+#include "policy/directory.h"
 #include "sys/listen.h"
 #include "sys/tls.h"
 #include "sys/whole.h"
@@ -75,10 +76,14 @@ static void absolute_rows(struct check *k, const struct conf_row *rows, size_t n
 }
 
 static void absolute_paths(struct check *k) {
-    struct conf *c = k->c;
-    absolute_rows(k, conf_rows, CONF_KEYS, c, c->places);
-    for (size_t i = 0; i < c->listen_count; i++)
-        absolute_rows(k, conf_listen_rows, CONF_LISTEN_KEYS, &c->listens[i], c->listens[i].places);
+    absolute_rows(k, conf_rows, CONF_KEYS, k->c, k->c->places);
+    for (size_t i = 0; i < conf_block_kind_count; i++) {
+        const struct conf_block_kind *kind = &conf_block_kinds[i];
+        void *block;
+        for (size_t n = 0; (block = conf_block(k->c, kind, n)); n++)
+            absolute_rows(k, kind->rows, kind->row_count, block,
+                          (const struct conf_place *)((char *)block + kind->places));
+    }
 }
 
 static bool load_named(struct check *k, const struct conf_place *place, const char *key, str path, struct buf *text) {
@@ -182,6 +187,28 @@ static void check_reach(struct check *k) {
     COMPLAIN(k, c->places[CONF_KEY_data], "data: the user %s cannot use %s", c->user.p, folder);
 }
 
+/* Secrets of routes: there, a file, and readable. */
+static void check_secret_files(struct check *k) {
+    for (size_t i = 0; i < k->c->route_count; i++) {
+        const struct conf_route *r = &k->c->routes[i];
+        struct buf secret = {0};
+        load_named(k, &r->places[CONF_ROUTE_KEY_password_file], "password_file", r->password_file, &secret);
+        buf_wipe(&secret);
+        secret = (struct buf){0};
+        load_named(k, &r->places[CONF_ROUTE_KEY_secret_file], "secret_file", r->secret_file, &secret);
+        buf_wipe(&secret);
+    }
+}
+
+/* What the directory makes of the blocks: accounts without their domain, aliases in circles ... */
+static void check_directory(struct check *k) {
+    struct why w;
+    struct directory *dir = directory_new(0);
+    if (!dir || directory_conf(dir, k->c, &w) != OK)
+        COMPLAIN(k, ((struct conf_place){NULL, 0}), "%s", dir ? w.text : "out of memory");
+    directory_free(dir);
+}
+
 static void check_files(struct check *k) {
     struct conf *c = k->c;
     check_pair(k, &c->places[CONF_KEY_tls_certificate], "tls_certificate", c->tls_certificate,
@@ -194,6 +221,7 @@ static void check_files(struct check *k) {
             check_folder(k, &l->places[CONF_LISTEN_KEY_address], "address", l->address.path, true);
     }
     check_auth_file(k);
+    check_secret_files(k);
     check_folder(k, &c->places[CONF_KEY_log_file], "log_file", c->log_file, true);
     check_folder(k, &c->places[CONF_KEY_data], "data", c->data, false);
     check_user(k);
@@ -207,6 +235,8 @@ enum err cli_conf_check(struct conf *c, struct conf_errors *errors) {
         return e;
     absolute_paths(&k);
     check_files(&k);
+    if (e == OK)
+        check_directory(&k);
     return e == OK && k.failed ? ERR_SYNTAX : e;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/code.h"
+#include "base/map.h"
 
 /* ---- the tables ---- */
 
@@ -113,10 +114,10 @@ const struct conf_block_kind conf_block_kinds[] = {
     BLOCK(domain, DOMAIN, domains, CONF_BLOCKS_MAX, word_title, "a domain"),
     BLOCK(account, ACCOUNT, accounts, CONF_BLOCKS_MAX, word_title, "an address"),
     BLOCK(alias, ALIAS, aliases, CONF_BLOCKS_MAX, word_title, "an address"),
-    BLOCK(route, ROUTE, routes, CONF_BLOCKS_MAX, name_title, NAME_IS),
-    BLOCK(rewrite, REWRITE, rewrites, CONF_BLOCKS_MAX, name_title, NAME_IS),
-    BLOCK(site, SITE, sites, CONF_BLOCKS_MAX, word_title, "a word"),
-    BLOCK(test, TEST, tests, CONF_BLOCKS_MAX, name_title, NAME_IS),
+    BLOCK(route, ROUTE, routes, CONF_RULES_MAX, name_title, NAME_IS),
+    BLOCK(rewrite, REWRITE, rewrites, CONF_RULES_MAX, name_title, NAME_IS),
+    BLOCK(site, SITE, sites, CONF_RULES_MAX, word_title, "a word"),
+    BLOCK(test, TEST, tests, CONF_RULES_MAX, name_title, NAME_IS),
 };
 enum { BLOCK_KINDS = sizeof conf_block_kinds / sizeof *conf_block_kinds };
 const size_t conf_block_kind_count = BLOCK_KINDS;
@@ -276,7 +277,7 @@ static void fill_defaults(const struct conf_block_kind *kind, struct arena *a, v
 }
 
 void conf_defaults(struct conf *c) {
-    *c = (struct conf){.arena = ARENA(16 * MIB)};
+    *c = (struct conf){.arena = ARENA(128 * MIB)};
     fill_defaults(&top_kind, &c->arena, c);
 }
 
@@ -356,15 +357,20 @@ static bool grow(struct conf *c, const struct conf_block_kind *kind) {
     return true;
 }
 
-/* The block of that (valid) title, or a new one; NULL: no memory or too many. */
-static void *block_named(struct conf *c, const struct conf_block_kind *kind, str title, const char *where) {
+/* The block of that (valid) title; NULL: there is none. */
+static struct block_head *find_block(const struct conf *c, const struct conf_block_kind *kind, str title) {
     struct block_head *h;
     for (size_t i = 0; (h = conf_block(c, kind, i)); i++)
         if (str_eq(h->title, title))
             return h;
+    return NULL;
+}
+
+/* NULL: no memory or too many. */
+static struct block_head *new_block(struct conf *c, const struct conf_block_kind *kind, str title, const char *where) {
     if (!grow(c, kind))
         return NULL;
-    h = (struct block_head *)(*list_of(c, kind) + *count_of(c, kind) * kind->size);
+    struct block_head *h = (struct block_head *)(*list_of(c, kind) + *count_of(c, kind) * kind->size);
     memset(h, 0, kind->size);
     h->title = arena_str(&c->arena, title);
     h->place.where = where;
@@ -377,7 +383,8 @@ static void *block_named(struct conf *c, const struct conf_block_kind *kind, str
 
 struct conf_listen *conf_listen_named(struct conf *c, str name, const char *where) {
     assert(conf_name_valid(name));
-    return block_named(c, &conf_block_kinds[0], name, where);
+    struct block_head *h = find_block(c, &conf_block_kinds[0], name);
+    return (struct conf_listen *)(h ? h : new_block(c, &conf_block_kinds[0], name, where));
 }
 
 /* ---- reading ---- */
@@ -389,6 +396,7 @@ struct reader {
     void *base;        /* what settings go into; NULL: a block that was refused, whose settings are only skipped */
     unsigned block_at; /* line of the open block; 0: none is open */
     bool failed;
+    struct map titles[BLOCK_KINDS]; /* of blocks: their index + 1 */
 };
 
 static void complain(struct reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -463,6 +471,25 @@ static void read_setting(struct reader *r, str key, str value) {
     buf_free(&inside);
 }
 
+static bool index_blocks(struct reader *r, size_t kind, size_t from) {
+    struct block_head *h;
+    for (size_t i = from; (h = conf_block(r->c, &conf_block_kinds[kind], i)); i++)
+        if (!map_put_str(&r->titles[kind], h->title, (void *)(uintptr_t)(i + 1)))
+            return false;
+    return true;
+}
+
+/* The block of that (valid) title, or a new one; NULL: no memory or too many. */
+static struct block_head *block_named(struct reader *r, const struct conf_block_kind *kind, str title) {
+    struct map *titles = &r->titles[kind - conf_block_kinds];
+    uintptr_t found = (uintptr_t)map_get_str(titles, title);
+    if (found)
+        return conf_block(r->c, kind, found - 1);
+    size_t count = *count_of(r->c, kind);
+    struct block_head *h = new_block(r->c, kind, title, r->at.where);
+    return h && index_blocks(r, (size_t)(kind - conf_block_kinds), count) ? h : NULL;
+}
+
 static void begin_block(struct reader *r, const struct conf_block_kind *kind, str name) {
     if (r->block_at)
         complain(r, "the } of the block that begins in line %u is missing", r->block_at);
@@ -473,7 +500,7 @@ static void begin_block(struct reader *r, const struct conf_block_kind *kind, st
         complain(r, "a %.*s has a name of %s", STR_ARG(kind->name), kind->title_is);
         return;
     }
-    struct block_head *base = block_named(r->c, kind, name, r->at.where);
+    struct block_head *base = block_named(r, kind, name);
     if (!base) {
         complain(r, "too many blocks");
         return;
@@ -502,6 +529,8 @@ static bool read_block_line(struct reader *r, str key, str value) {
         if (str_eq(conf_block_kinds[i].name, key))
             kind = &conf_block_kinds[i];
     bool brace = str_ends(value, S("{"));
+    if (!brace && r->block_at && find_row(r->kind, key)) /* the setting `account` of a route is no block */
+        return false;
     if (!kind && brace && !find_row(r->kind, key)) {
         complain_unknown(&top_kind, key, &r->at);
         r->failed = true;
@@ -530,23 +559,36 @@ static void read_line(struct reader *r, str line) {
         read_setting(r, key, rest);
 }
 
+static enum err read_all(struct reader *r, str text) {
+    struct conf *c = r->c;
+    for (str line; !c->arena.full && str_line(&text, &line);) {
+        r->at.line++;
+        read_line(r, line);
+    }
+    if (c->arena.full)
+        return ERR_NOMEM;
+    if (r->block_at) {
+        r->at.line = r->block_at;
+        complain(r, "the } of this block is missing");
+    }
+    return r->failed ? ERR_SYNTAX : OK;
+}
+
 enum err conf_read(str text, const char *file, struct conf *c, struct conf_errors *errors) {
     struct reader r = {.c = c, .at = {file, 0, errors}, .kind = &top_kind, .base = c};
+    enum err e = OK;
     if (text.n > CONF_FILE_MAX) {
         complain(&r, "a configuration has at most %d bytes", (int)CONF_FILE_MAX);
         return ERR_LIMIT;
     }
-    for (str line; !c->arena.full && str_line(&text, &line);) {
-        r.at.line++;
-        read_line(&r, line);
-    }
-    if (c->arena.full)
-        return ERR_NOMEM;
-    if (r.block_at) {
-        r.at.line = r.block_at;
-        complain(&r, "the } of this block is missing");
-    }
-    return r.failed ? ERR_SYNTAX : OK;
+    for (size_t i = 0; i < BLOCK_KINDS; i++)
+        if (!index_blocks(&r, i, 0))
+            e = ERR_NOMEM;
+    if (!e)
+        e = read_all(&r, text);
+    for (size_t i = 0; i < BLOCK_KINDS; i++)
+        map_free(&r.titles[i]);
+    return e;
 }
 
 enum err conf_parse(str text, const char *file, struct conf *c, struct conf_errors *errors) {

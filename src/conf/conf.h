@@ -225,7 +225,8 @@ struct conf {
 enum {
     CONF_FILE_MAX = 1024 * 1024, /* bytes of a configuration */
     CONF_LISTENS_MAX = 256,
-    CONF_BLOCKS_MAX = 100000, /* of each other kind */
+    CONF_BLOCKS_MAX = 100000, /* of domains, of accounts, of aliases */
+    CONF_RULES_MAX = 10000,   /* of routes, of rewrites, of sites, of tests */
     CONF_TITLE_MAX = 320,     /* of a domain, an account, an alias */
     CONF_NAME_MAX = 32,       /* of a block: a-z 0-9 _ - */
     CONF_ERRORS_MAX = 200,

@@ -1,26 +1,11 @@
 /* conf_check.c - what must be true of the settings together. */
 #include <string.h>
 
-#include "conf/conf.h"
-
-struct check {
-    struct conf *c;
-    struct conf_errors *errors;
-    bool failed;
-};
-
-/* A complaint about a setting: at its own place, or at that of its block when it has its default. */
-#define AT(base, KEY) ((base)->places[KEY])
+#include "conf/conf_check.h"
 
 static struct conf_place place_of(const struct conf_listen *l, enum conf_listen_key key) {
-    return AT(l, key).where ? AT(l, key) : l->place;
+    return PLACE(l, key);
 }
-
-#define COMPLAIN(k, place, ...)                                                                                        \
-    do {                                                                                                               \
-        conf_errors_add((k)->errors, (place).where, (place).line, __VA_ARGS__);                                        \
-        (k)->failed = true;                                                                                            \
-    } while (0)
 
 static void resolve_auto(const struct conf *c, struct conf_listen *l) {
     static const enum conf_framing framing_of[] = {
@@ -96,8 +81,12 @@ static void check_listen(struct check *k, size_t i) {
     check_address(k, i);
     if (l->protocol == CONF_PROTOCOL_HTTP)
         check_http(k, l);
-    else
+    else {
         check_tls(k, l);
+        if (l->access != CONF_ACCESS_AUTO)
+            COMPLAIN(k, place_of(l, CONF_LISTEN_KEY_access), "listen %.*s: only an http listener has a setting access",
+                     STR_ARG(l->name));
+    }
 }
 
 /* What may stand in a greeting and a Received field: a domain (UTF-8 allowed) or an address literal, RFC 5321 4.1.2. */
@@ -139,15 +128,16 @@ static void drop_off(struct conf *c) {
 }
 
 enum err conf_check(struct conf *c, struct conf_errors *errors) {
-    struct check k = {c, errors, false};
+    struct check k = {.c = c, .errors = errors};
     if (c->arena.full)
         return ERR_NOMEM;
     drop_off(c);
     check_globals(&k);
     for (size_t i = 0; i < c->listen_count; i++)
         check_listen(&k, i);
+    conf_check_blocks(&k);
     for (size_t i = 0; i < c->listen_count; i++)
         if (c->listens[i].protocol != CONF_PROTOCOL_HTTP)
             resolve_auto(c, &c->listens[i]);
-    return k.failed ? ERR_SYNTAX : OK;
+    return k.nomem ? ERR_NOMEM : k.failed ? ERR_SYNTAX : OK;
 }

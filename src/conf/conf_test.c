@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "conf/conf.h"
+#include "conf/conf_more.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define LISTEN_A "listen a {\naddress 127.0.0.1:25\n}\n"
@@ -272,6 +272,160 @@ static void many_errors_and_blocks(void **state) {
     buf_free(&out);
 }
 
+/* What must be true of the blocks of a mail server; each sentence says what to do. */
+static void block_complaints(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *errors;
+    } rows[] = {
+        {"domain example.org {\n}\naccount ada@example.org {\npassword $y$x\n}\nalias a@example.org {\nto "
+         "ada@example.org\n}\n",
+         ""},
+        {"domain example.org. {\n}", "f:1: domain example.org.: a domain is written example.org, without @ or a dot at "
+                                     "its end\n"},
+        {"domain ada@example.org {\n}", "f:1: domain ada@example.org: a domain is written example.org, without @ or a "
+                                        "dot at its end\n"},
+        {"domain b\xc3\xbc"
+         "cher.example {\n}",
+         ""},
+        {"domain a.example {\n}\ndomain A.example {\n}",
+         "f:3: domain A.example: there is one of this name already, in f:1\n"},
+        {"domain a.example {\nalias_of A.example\n}", "f:2: domain a.example: alias_of names itself\n"},
+        {"domain a.example {\nalias_of b.example\ncatch_all x@b.example\n}",
+         "f:3: domain a.example: with alias_of, catch_all has no effect: set it at b.example\n"},
+        {"domain a.example {\ncatch_all ada\n}", "f:2: domain a.example: catch_all: \"ada\" is not an address\n"},
+        {"domain a.example {\nseparator +@\n}",
+         "f:2: domain a.example: separator: a separator is a character such as + - _ =\n"},
+        {"account ada {\n}", "f:1: account ada: its name is an address such as ada@example.org\n"},
+        {"account a@b.example {\npassword secret\n}",
+         "f:2: account a@b.example: password is no hash; penfold account hash makes one\n"},
+        {"account a@b.example {\nsenders c@d.example @e.example f\n}",
+         "f:2: account a@b.example: senders: \"f\" is not an address such as ada@example.org, nor @example.org for a "
+         "whole domain\n"},
+        {"account a@b.example {\n}\naccount A@B.example {\n}",
+         "f:3: account A@B.example: there is one of this name already, in f:1\n"},
+        {"alias a@b.example {\n}", "f:1: alias a@b.example: to is missing: the addresses it stands for\n"},
+        {"alias a@b.example {\nto x\n}",
+         "f:2: alias a@b.example: to: \"x\" is not an address such as ada@example.org\n"},
+        {"route a {\naction smarthost\nauth yes\n}", "f:1: route a: host is missing: the server to hand it to\n"},
+        {"route a {\naction lmtp\nhost h\n}", "f:3: route a: host: h needs a port: LMTP has none of its own\n"},
+        {"route a {\naction lmtp\nhost h:24 unix:/run/l [::1]:24 192.0.2.1:24\n}", ""},
+        {"route a {\naction lmtp\nhost h:99999 unix:l ::1\n}",
+         "f:3: route a: host: \"h:99999\" is not HOST, HOST:PORT, [V6ADDRESS]:PORT or unix:/PATH\n"
+         "f:3: route a: host: \"unix:l\" is not HOST, HOST:PORT, [V6ADDRESS]:PORT or unix:/PATH\n"
+         "f:3: route a: host: \"::1\" is not HOST, HOST:PORT, [V6ADDRESS]:PORT or unix:/PATH\n"},
+        {"route a {\naction forward\n}", "f:1: route a: address is missing: the addresses it goes to\n"},
+        {"route a {\naction pipe\n}", "f:1: route a: command is missing: the program to run\n"},
+        {"route a {\naction pipe\ncommand cat\nrun_as root\n}",
+         "f:3: route a: command begins with the program's whole path\n"
+         "f:4: route a: no command ever runs as root: name another user\n"},
+        {"route a {\naction webhook\n}", "f:1: route a: url is missing: where to post it\n"},
+        {"route a {\naction webhook\nurl ftp://x\n}", "f:3: route a: url begins with https:// or http://\n"},
+        {"route a {\nurl http://x\nhost h\ncode 450\n}", "f:2: route a: url means nothing to the action mailbox\n"
+                                                         "f:3: route a: host means nothing to the action mailbox\n"
+                                                         "f:4: route a: code means nothing to the action mailbox\n"},
+        {"route a {\naccount bob@example.org\nfolder Junk\n}", ""}, /* a setting named as a block */
+        {"route a {\naccount bob\n}", "f:2: route a: account: \"bob\" is not an address\n"},
+        {"route a {\naction relay\n}",
+         "f:2: route a: this would send anybody's mail to anywhere, an open relay: set auth yes, or name in to or "
+         "client whom it is for\n"},
+        {"route a {\naction relay\nto *@* x.example\n}",
+         "f:2: route a: this would send anybody's mail to anywhere, an open relay: set auth yes, or name in to or "
+         "client whom it is for\n"},
+        {"route a {\naction smarthost\nhost h\nclient 0.0.0.0/0\n}",
+         "f:2: route a: this would send anybody's mail to anywhere, an open relay: set auth yes, or name in to or "
+         "client whom it is for\n"},
+        {"route a {\naction relay\nto x.example\n}\nroute b {\naction relay\nclient 10.0.0.0/8\n}\n"
+         "route c {\naction relay\nauth yes\n}",
+         ""},
+        {"route a {\naction smarthost\nauth yes\nhost h\nuser u\n}",
+         "f:5: route a: user needs password_file beside it\n"},
+        {"route a {\naction smarthost\nauth yes\nhost h\nuser u\npassword_file /p\ntls none\n}",
+         "f:7: route a: a password is not sent without TLS\n"},
+        {"route a {\naction relay\nauth yes\nsource eth0\n}",
+         "f:4: route a: source: \"eth0\" is not an address of this machine such as 192.0.2.1\n"},
+        {"route a {\naction reject\ncode 450\ntext \"5.7.1 no\"\n}",
+         "f:4: route a: text begins with a code 5.x.x, but the reply's is 450\n"},
+        {"route a {\naction reject\ncode 421\n}", "f:3: route a: code 421 ends a whole session; take 450 or 550\n"},
+        {"route a {\naction reject\ncode 399\n}", "f:3: code: \"399\" is not a number from 400 to 599\n"},
+        {"route a {\naction reject\ncopy yes\n}", "f:3: route a: a copy that is rejected or discarded is none\n"},
+        {"route a {\nto <a@b.example>\nfrom <> b@\n}",
+         "f:2: route a: to: \"<a@b.example>\": a pattern stands without < and >\n"
+         "f:3: route a: from: \"b@\": behind the @ a domain is missing\n"},
+        {"route a {\nto <>\n}", "f:2: route a: to: \"<>\": <> is a sender, no recipient\n"},
+        {LISTEN_A "route a {\nlistener b\n}", "f:5: route a: there is no listen block b\n"},
+        {LISTEN_A "route a {\nlistener a\n}", ""},
+        {"listen submission {\naddress 127.0.0.1:587\n}\nroute a {\nlistener submision\n}",
+         "f:5: route a: there is no listen block submision (did you mean \"submission\"?)\n"},
+        {"route a {\nsize_min 2KiB\nsize_max 1KiB\n}", "f:2: route a: size_min is above size_max\n"},
+        {"route a {\nheader Subject\n}", "f:2: route a: header is written Name: pattern\n"},
+        {"rewrite a {\n}", "f:1: rewrite a: it does nothing: set match and replace, or add, set, remove or subject\n"},
+        {"rewrite a {\nmatch *@a.example\n}", "f:2: rewrite a: match needs replace beside it\n"},
+        {"rewrite a {\nmatch *@*.a.example\nreplace $1@$2.b.example\n}", ""},
+        {"rewrite a {\nmatch *@a.example\nreplace $2@b.example\n}",
+         "f:3: rewrite a: replace: a $ stands before a number from 1 to the count of stars in match, here 1\n"},
+        {"rewrite a {\nwhere cc\nremove \"X-A X:B\"\nadd nothing\n}",
+         "f:2: rewrite a: where: \"cc\" is not one of sender, recipient, from, to\n"
+         "f:3: rewrite a: remove: \"X:B\" is no name of a field\nf:4: rewrite a: add is written Name: value\n"},
+        {"site big.example {\n}",
+         "f:1: site big.example: match is missing: the domains or mail exchangers it is for\n"},
+        {"site a {\nmatch a@b.example\nrate 100\n}",
+         "f:2: site a: match: \"a@b.example\" is an address; a domain is wanted\n"
+         "f:3: site a: rate is written NUMBER/DURATION, as 100/1m\n"},
+        {"site a {\nmatch *.b.example\nrate 100/1m30s\n}", ""},
+        {"test a {\n}", "f:1: test a: to is missing: the recipient\n"
+                        "f:1: test a: expect is missing: what must come of it\n"},
+        {"test a {\nto x@y.example\nexpect reject\nclient here\nlistener l\n}",
+         "f:4: test a: client: \"here\" is neither an address nor unix\nf:5: test a: there is no listen block l\n"},
+        {"queue_retry 5m,10\n", "f:1: queue_retry is a list of durations above 0, each with its unit: 5m 20m 1h\n"},
+        {"queue_retry 5m 0\n", "f:1: queue_retry is a list of durations above 0, each with its unit: 5m 20m 1h\n"},
+        {"relay_networks 10.0.0.0/8 ::/0\n",
+         "f:1: relay_networks: a network of all addresses would make an open relay\n"},
+        {"postmaster ada\n", "f:1: postmaster: \"ada\" is not an address\n"},
+        {"listen a {\naddress 127.0.0.1:25\naccess token\n}",
+         "f:3: listen a: only an http listener has a setting access\n"},
+        {"listen a {\naddress unix:/run/p.sock:0660\nprotocol http\naccess token\n}", ""},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        expect(rows[i].text, rows[i].errors);
+}
+
+/* As many as a file holds, and no more than a moment for them. */
+static void many_aliases(void **state) {
+    (void)state;
+    struct conf c;
+    struct conf_errors errors = {0};
+    struct buf text = BUF(CONF_FILE_MAX);
+    size_t n = 0;
+    for (; !text.full; n++)
+        buf_printf(&text, "alias a%zu@b.example {\nto c@d.e\n}\n", n);
+    assert_int_equal(conf_parse(buf_str(&text), "f", &c, &errors), OK);
+    assert_int_equal(c.alias_count, n - 1);
+    conf_free(&c);
+    buf_free(&text);
+}
+
+static void inner_values(void **state) {
+    (void)state;
+    uint64_t count, ms[3];
+    size_t n;
+    struct conf_host h;
+    assert_true(conf_rate_parse(S("100/1m"), &count, &ms[0]));
+    assert_int_equal(count, 100);
+    assert_int_equal(ms[0], 60000);
+    static const char *const bad[] = {"", "100", "/1m", "0/1m", "100/", "100/0", "100/1", "-1/1m", "1/1m/1m"};
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_false(conf_rate_parse(str_of(bad[i]), &count, &ms[0]));
+    str words[] = {S("5m"), S("1h30m"), S("2d"), S("3d")};
+    struct conf_list l = {words, 4};
+    assert_true(conf_durations(&l, ms, 3, &n));
+    assert_int_equal(n, 3);
+    assert_int_equal(ms[1], 5400000);
+    assert_true(conf_host_parse(S("[2001:db8::1]:24"), &h) && h.port == 24 && str_eq(h.host, S("2001:db8::1")));
+    assert_true(conf_host_parse(S("smart.example"), &h) && h.port == 0 && h.path.n == 0);
+    assert_true(conf_host_parse(S("unix:/run/lmtp"), &h) && str_eq(h.path, S("/run/lmtp")));
+}
+
 static void guesses(void **state) {
     (void)state;
     static const struct {
@@ -302,6 +456,9 @@ int main(void) {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(set_outranks_file),
         cmocka_unit_test(many_errors_and_blocks),
+        cmocka_unit_test(block_complaints),
+        cmocka_unit_test(many_aliases),
+        cmocka_unit_test(inner_values),
         cmocka_unit_test(guesses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

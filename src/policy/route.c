@@ -16,7 +16,7 @@ struct refusal {
     unsigned code;
     str text;
     str rule;
-    enum { REFUSED_BY_RULE, REFUSED_UNKNOWN, REFUSED_RELAY } why;
+    enum { REFUSED_BY_RULE, REFUSED_UNKNOWN, REFUSED_RELAY, REFUSED_CIRCLE } why;
 };
 
 /* A rule that is spent for the addresses below: it copied, or led to them. */
@@ -39,6 +39,7 @@ struct step {
 struct work {
     const struct conf *c;
     const struct route_ask *ask;
+    str sender; /* its key */
     const struct route_known *known;
     struct arena *a;
     struct route_decision *d;
@@ -253,7 +254,7 @@ static struct outcome match_rule(struct work *w, const struct conf_route *r, con
     enum match to = r->to.count ? match_list(w, &r->to, s->key, s->address, &named) : YES;
     if (to == NO)
         return MISSED_BY("the recipient is not in `to`");
-    enum match from = r->from.count ? match_list(w, &r->from, ask->sender, ask->sender, &unused) : YES;
+    enum match from = r->from.count ? match_list(w, &r->from, w->sender, ask->sender, &unused) : YES;
     if (from == NO)
         return MISSED_BY("the sender is not in `from`");
     enum match auth = match_auth(w, r, s);
@@ -432,7 +433,7 @@ static struct refusal go_down(struct work *w, const struct step *up, const struc
         .address = to, .key = key_of(w, to), .depth = up->depth + 1, .up = up, .spent = t->rule ? spent : up->spent};
     if (on_the_way(up, s->key)) {
         tell(w, s, "%.*s leads back to itself: left out", STR_ARG(to));
-        return (struct refusal){.code = 550, .text = S("5.4.6 the addresses lead in a circle"), .rule = S("")};
+        return (struct refusal){550, S("5.4.6 the addresses lead in a circle"), S(""), REFUSED_CIRCLE};
     }
     const struct step *before = map_get_str(&w->visited, s->key);
     if (before) {
@@ -458,10 +459,10 @@ struct part {
     struct refusal refusal;
 };
 
-/* `kept`: something was delivered beside the targets. */
+/* `kept`: something was delivered beside the targets.  Where others are reached, a circle is cut in silence. */
 static struct refusal follow(struct work *w, const struct step *s, const struct targets *t, bool kept) {
     struct part *parts = arena_alloc(w->a, (t->count ? t->count : 1) * sizeof *parts);
-    struct refusal first = {.code = 550, .text = S("5.1.1 the address leads to nobody"), .rule = S("")};
+    struct refusal first = no_refusal;
     size_t refused = 0;
     if (!parts) {
         w->nomem = true;
@@ -472,13 +473,13 @@ static struct refusal follow(struct work *w, const struct step *s, const struct 
         struct part p;
         p.refusal = go_down(w, s, t, t->list[i], &p.step);
         reached |= !p.refusal.code;
-        if (p.refusal.code && !refused)
+        if (p.refusal.code && !first.code)
             first = p.refusal;
-        if (p.refusal.code)
+        if (p.refusal.code && p.refusal.why != REFUSED_CIRCLE)
             parts[refused++] = p;
     }
     if (!reached)
-        return first;
+        return first.code ? first : refuse(w, s, 550, "5.1.1 the address leads to nobody");
     for (size_t i = 0; i < refused; i++)
         if (parts[i].step)
             return_part(w, parts[i].step, &parts[i].refusal);
@@ -495,8 +496,6 @@ static struct refusal to_account(struct work *w, const struct step *s, const str
     v.target = answer->account;
     v.detail = r && r->folder.n ? r->folder : answer->detail;
     tell(w, s, "into the mailbox of %.*s%s%.*s", STR_ARG(v.target), v.detail.n ? ", folder " : "", STR_ARG(v.detail));
-    if (str_istarts(answer->via, S("catch_all")))
-        v.via = via_of(w, s, "", answer->via, answer->account);
     deliver(w, v);
     return no_refusal;
 }
@@ -695,6 +694,7 @@ enum err route_decide(const struct conf *c, const struct route_ask *ask, const s
     *d = (struct route_decision){.story = d->story};
     struct work w = {.c = c, .ask = ask, .known = known, .a = a, .d = d};
     struct step s = {.address = ask->recipient, .key = key_of(&w, ask->recipient), .via = S("")};
+    w.sender = ask->sender.n ? key_of(&w, ask->sender) : S("");
     index_known(&w);
     struct refusal f = decide(&w, &s);
     if (w.too_many)
