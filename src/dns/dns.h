@@ -44,7 +44,23 @@ struct dns_answer {
     size_t record_count;
 };
 
-enum { DNS_RECORDS_MAX = 256, DNS_VALUE_MAX = 8192, DNS_CNAME_MAX = 8 };
+enum {
+    DNS_NAME_MAX = 253, /* as text, without trailing dot */
+    DNS_RECORDS_MAX = 256,
+    DNS_VALUE_MAX = 8192,       /* a longer TXT is nothing that mail knows: left out */
+    DNS_ANSWER_MAX = 56 * 1024, /* encoded: one frame */
+    DNS_CNAME_MAX = 8,
+    DNS_TTL_MAX_S = 7 * 24 * 3600,
+};
+
+const char *dns_status_name(enum dns_status status); /* "found" */
+/* "MX" of 15 and back, in either case, also "TYPE15"; false, "": it has no name here. */
+const char *dns_type_name(uint32_t type);
+bool dns_type_parse(str name, uint32_t *type) MUST_CHECK;
+
+/* What the question came to without a packet: FAILED, BOGUS.  The texts are copied. */
+enum err dns_answer_failed(str name, uint32_t type, enum dns_status status, str text, struct arena *a,
+                           struct dns_answer *out) MUST_CHECK;
 
 void dns_answer_put(struct buf *out, const struct dns_answer *a);
 enum err dns_answer_take(str bytes, struct arena *a, struct dns_answer *out) MUST_CHECK; /* ERR_CORRUPT, ERR_NOMEM */
@@ -53,7 +69,10 @@ enum err dns_answer_take(str bytes, struct arena *a, struct dns_answer *out) MUS
  * A-label).  ERR_SYNTAX. */
 enum err dns_name_check(str name) MUST_CHECK;
 
-/* A packet of the wire (RFC 1035 4) with the answer to name and type.  secure is the caller's.  ERR_CORRUPT. */
+/* A packet of the wire (RFC 1035 4) with the answer to name and type.  secure is the caller's.  A response code other
+ * than NOERROR and NXDOMAIN, and more than DNS_CNAME_MAX aliases, are FAILED with their words.  Names with bytes no
+ * host name has come as \DDD, so that dns_name_check refuses them.
+ * ERR_CORRUPT: no such packet; ERR_LIMIT: more than is taken here; ERR_NOMEM. */
 enum err dns_packet_take(str packet, str name, uint32_t type, struct arena *a, struct dns_answer *out) MUST_CHECK;
 
 #endif
