@@ -76,7 +76,7 @@ enum err mx_decide(str domain, const struct mx_options *o, const struct mx_known
                    struct mx_result *r) MUST_CHECK;
 
 /* A host named by the configuration (smarthost, LMTP): a name or an address, with or without brackets; no MX records
- * are asked for, loopback is allowed, our own name too. */
+ * are asked for, loopback is allowed, our own name too.  It never fails for good: 451 4.3.5 where a person must act. */
 enum err mx_decide_host(str host, const struct mx_options *o, const struct mx_known *known, struct arena *a,
                         struct mx_result *r) MUST_CHECK;
 
