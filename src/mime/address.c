@@ -72,12 +72,20 @@ static void put_phrase_char(struct address_iter *it, char c) {
         buf_char(&it->phrase, c);
 }
 
+/* Bytes of what may be the address, and where they stand in the list. */
+static void put_bare(struct address_iter *it, str bytes, const char *from, const char *to) {
+    if (it->bare.n == 0)
+        it->raw_from = from;
+    it->raw_to = to;
+    buf_add(&it->bare, bytes);
+}
+
 /* A quoted string is part of a name or a local part: kept for both, unescaped and as it stands. */
 static void take_quoted(struct address_iter *it) {
     size_t n = 1;
     bool inside = !it->closed;
     if (inside)
-        buf_char(&it->bare, '"');
+        put_bare(it, S("\""), it->rest.p, it->rest.p + 1);
     for (; n < it->rest.n && it->rest.p[n] != '"'; n++) {
         char c = it->rest.p[n];
         bool pair = c == '\\' && n + 1 < it->rest.n;
@@ -91,9 +99,9 @@ static void take_quoted(struct address_iter *it) {
             buf_char(&it->bare, c);
         put_phrase_char(it, c);
     }
-    if (inside)
-        buf_char(&it->bare, '"');
     it->rest = str_tail(it->rest, n + 1);
+    if (inside)
+        put_bare(it, S("\""), it->rest.p, it->rest.p);
     it->quoted = true;
     it->word_to = it->phrase.n;
 }
@@ -102,7 +110,7 @@ static void take_literal(struct address_iter *it) {
     for (;;) {
         char c = it->rest.p[0];
         if (!is_blank(c) && !it->closed) {
-            buf_char(&it->bare, c);
+            put_bare(it, str_n(&c, 1), it->rest.p, it->rest.p + 1);
             put_phrase_char(it, c);
         }
         it->rest = str_tail(it->rest, 1);
@@ -154,7 +162,8 @@ static bool take_blanks(struct address_iter *it) {
     return false;
 }
 
-static void take_text(struct address_iter *it, size_t n) {
+/* n bytes, which may stand behind a backslash that began at `from`. */
+static void take_text(struct address_iter *it, const char *from, size_t n) {
     str text = str_head(it->rest, n);
     it->rest = str_tail(it->rest, n);
     if (it->closed)
@@ -163,7 +172,7 @@ static void take_text(struct address_iter *it, size_t n) {
         buf_add(&it->phrase, text);
     if (it->bare_done && !it->angle)
         return;
-    buf_add(&it->bare, text);
+    put_bare(it, text, from, text.p + text.n);
     it->word_to = it->phrase.n;
 }
 
@@ -184,12 +193,13 @@ static void take_colon(struct address_iter *it) {
     else if (!it->angle && !str_has(bare, '@'))
         start_group(it);
     else if (!it->closed)
-        buf_char(&it->bare, ':');
+        put_bare(it, S(":"), it->rest.p - 1, it->rest.p);
 }
 
 /* One step inside an entry; true when it is over. */
 static bool step(struct address_iter *it) {
     char c = it->rest.p[0];
+    const char *from = it->rest.p;
     size_t n = 1;
     switch (c) {
     case ' ':
@@ -222,7 +232,7 @@ static bool step(struct address_iter *it) {
         return true;
     case '=':
         n = !it->angle && str_starts(it->rest, S("=?")) ? encoded_word(it->rest) : 1;
-        take_text(it, n ? n : 1);
+        take_text(it, from, n ? n : 1);
         return false;
     default:
         if (c == '\\' && it->rest.n > 1)
@@ -230,7 +240,7 @@ static bool step(struct address_iter *it) {
         if (char_is_ctl(it->rest.p[0]))
             it->rest = str_tail(it->rest, 1);
         else
-            take_text(it, 1);
+            take_text(it, from, 1);
         return false;
     }
 }
@@ -264,6 +274,7 @@ static bool finish_entry(struct address_iter *it, struct address *a) {
     a->name = str_trim(buf_str(&it->name));
     a->address = buf_str(&it->address);
     a->group = it->in_group ? buf_str(&it->group) : STR_NONE;
+    a->raw = a->address.n ? str_n(it->raw_from, (size_t)(it->raw_to - it->raw_from)) : STR_NONE;
     address_split(a->address, &a->local, &a->domain);
     /* A comment alone is nobody: "undisclosed-recipients: (nobody) ;" */
     return a->address.n || (a->name.n && phrase.n);

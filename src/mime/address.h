@@ -19,6 +19,7 @@ struct address {
     str local;   /* of address, quotes included */
     str domain;  /* empty without "@" */
     str group;   /* decoded name of the group it stands in, else empty */
+    str raw;     /* where the address stands in the list, as it was written; empty without one */
 };
 
 struct address_iter {
@@ -27,7 +28,8 @@ struct address_iter {
     bool in_group;
     /* one entry in the making */
     bool angle, closed, quoted, bare_done;
-    size_t word_from, word_to; /* where in phrase the word that is in `bare` stands */
+    size_t word_from, word_to;     /* where in phrase the word that is in `bare` stands */
+    const char *raw_from, *raw_to; /* where in the list it stands */
     struct buf phrase, bare, comment, name, address, group;
 };
 
