@@ -367,7 +367,7 @@ enum err header_edit_finish(struct header_edit *h, struct buf *list) {
             continue;
         /* Behind a last field without line end, which stands as it is. */
         if (added && torn && c->offset == h->end) {
-            edit_put(list, c->offset, 0, S("\r\n"));
+            edit_put(list, c->offset, 0, h->header.p[h->end - 1] == '\r' ? S("\n") : S("\r\n"));
             torn = false;
         }
         if (!added && c->offset + c->length == h->end)
