@@ -4,6 +4,8 @@
  * Names of local users are read before the sandbox closes: one that is made later is "uidNUMBER" until a new start. */
 #include "role/smtpd_core.h"
 
+#include "mime/charset.h"
+#include "mime/idna.h"
 #include "role/smtpd_spool.h"
 #include "smtp/proxy.h"
 #include "sys/conn.h"
@@ -103,7 +105,8 @@ static bool binding(struct smtpd_session *s, uint8_t bytes[32]) {
 
 static const char *detail_key(enum event_id event) {
     switch (event) {
-    case EV_SMTP_ACCEPTED: return "id";
+    case EV_SMTP_ACCEPTED:
+    case EV_REPORT_FORGOTTEN: return "id";
     case EV_SMTP_AUTH:
     case EV_SMTP_AUTH_FAILED: return "user";
     case EV_SMTP_REJECTED: return "reply";
@@ -727,13 +730,23 @@ static const struct role_ops smtpd_role = {.role = ROLE_SMTPD,
                                            .stop = stop,
                                            .other = on_other};
 
+/* ICU finds its data on first use: that is before the sandbox closes. */
+static bool warm_up(void) {
+    struct buf b = BUF(512);
+    bool good = charset_to_utf8(S("iso-2022-jp"), S("x"), &b) && idna_ascii(S("b\xc3\xbc"
+                                                                              "cher.example"),
+                                                                            &b);
+    buf_free(&b);
+    return good;
+}
+
 static bool prepare(void) {
     smtpd.tls = tls_set_new();
     smtpd.auth = BUF(AUTH_TEXT_MAX);
     list_init(&smtpd.starved);
     smtpd_core_init(&smtpd.core, &core_ops);
     smtpd_core_up(&smtpd.core, ROLE_SUPERVISOR);
-    return smtpd.tls != NULL;
+    return smtpd.tls != NULL && warm_up();
 }
 
 int main(void) {

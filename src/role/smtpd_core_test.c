@@ -34,7 +34,8 @@ static struct {
     struct frame_injected injected;
     char text[1000];
     struct frame_spool_done spool;
-    struct buf reported; /* job_done */
+    struct frame_job_done job_done;
+    uint64_t granted;
 } host;
 
 static void keep_lookup(const struct frame_lookup *f) {
@@ -61,6 +62,8 @@ static void send_frame(enum role to, const struct frame *f) {
         snprintf(host.limited, sizeof host.limited, "%.*s", STR_ARG(f->limit_take.account));
         break;
     case FRAME_AUTH_BEGIN: host.auth = f->auth_begin; break;
+    case FRAME_JOB_DONE: host.job_done = f->job_done; break;
+    case FRAME_JOB_MORE: host.granted += f->job_more.bytes; break;
     case FRAME_TRACE: buf_printf(&host.traced, "%.*s\n", STR_ARG(f->trace.line)); break;
     case FRAME_INJECTED:
         host.injected = f->injected;
@@ -787,6 +790,136 @@ static void test_injection(void **state) {
     close_core(&core);
 }
 
+/* RFC 6409 8: what a user's message is given, and what is cut; the arrival stays as it is. */
+static void test_submission_edits(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct buf view = BUF(10000);
+    struct envelope e;
+    open_core(&core, S(SERVER));
+    inject(&core, 7, S("ada@example.org"), S("ada@example.org"), STR_NONE);
+    inject_rcpt(&core, 7, S("b@example.org"));
+    inject_text(&core, 7, S("Subject: x\r\nBcc: c@example.net\r\n\r\nhello\r\n"));
+    done(&core, OK);
+    taken_envelope(&a, &e);
+    edited(&e, &view);
+    assert_int_equal(view.n, e.edited_size);
+    assert_true(str_starts(buf_str(&view), S("Received: from localhost ([127.0.0.1])\r\n\tby mx.example.org")));
+    assert_true(has(buf_str(&view), S("\r\nDate: Fri, 15 Jan 2027 08:00:00 +0000\r\n")));
+    assert_true(has(buf_str(&view), S("\r\nFrom: ada@example.org\r\n")) || has(buf_str(&view), S("\r\nFrom: <ada@")));
+    assert_true(has(buf_str(&view), S("\r\nMessage-ID: <")));
+    assert_true(has(buf_str(&view), S("\r\n\r\nhello\r\n")));
+    assert_true(str_find_str(buf_str(&view), S("Bcc")) == SIZE_MAX);
+    buf_free(&view);
+    arena_free(&a);
+    close_core(&core);
+}
+
+/* ---- reports ---- */
+
+static void job(struct smtpd_core *core, str sender, str params, uint8_t outcome, uint64_t size) {
+    struct arena a = ARENA(1 << 16);
+    struct buf bytes = BUF(1 << 16);
+    struct envelope_rcpt rcpts[] = {{S("team@example.org"), S("ORCPT=rfc822;team@example.org")}};
+    struct envelope_delivery deliveries[] = {{.kind = JOB_RELAY, .address = S("secret@example.net")},
+                                             {.kind = JOB_RELAY, .address = S("far@example.net")}};
+    struct envelope e = {.received_us = 1800000000000000, .sender = sender, .sender_params = params};
+    e.rcpts = rcpts;
+    e.rcpt_count = 1;
+    e.deliveries = deliveries;
+    e.delivery_count = 2;
+    envelope_put(&bytes, &e);
+    host.job_done = (struct frame_job_done){0};
+    host.granted = 0;
+    host.body.n = 0;
+    struct frame j = {FRAME_JOB, .job = {.job = 77,
+                                         .kind = JOB_REPORT,
+                                         .id = S("OriginalOriginalOrigin"),
+                                         .sender = sender,
+                                         .sender_params = params,
+                                         .size = size}};
+    struct frame v = {FRAME_JOB_ENVELOPE, .job_envelope = {77, buf_str(&bytes)}};
+    struct frame r = {FRAME_JOB_RCPT, .job_rcpt = {77, 1, S("far@example.net"), S(""), outcome, 550,
+                                                   S("5.1.1 nobody here"), S("mx.example.net"), 1800000000000}};
+    smtpd_core_frame(core, &j);
+    smtpd_core_frame(core, &v);
+    smtpd_core_frame(core, &r);
+    buf_free(&bytes);
+    arena_free(&a);
+}
+
+static void job_body(struct smtpd_core *core, str bytes) {
+    struct frame f = {FRAME_JOB_BODY, .job_body = {77, bytes}};
+    smtpd_core_frame(core, &f);
+    while (answer(core))
+        ;
+}
+
+#define ORIGINAL "Subject: the old one\r\nMessage-ID: <1@example.org>\r\n\r\nbody of it\r\n"
+
+static void test_a_report(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    uint32_t index;
+    open_core(&core, S(SERVER));
+    job(&core, S("ada@example.org"), S("ENVID=abc"), JOB_FAILED, sizeof ORIGINAL - 1);
+    job_body(&core, str_head(S(ORIGINAL), 20));
+    assert_int_equal(host.granted, 20);
+    job_body(&core, str_tail(S(ORIGINAL), 20));
+    assert_int_equal(host.job_done.job, 0); /* not before it is durable */
+    taken_envelope(&a, &e);
+    assert_int_equal(e.sender.n, 0);
+    assert_true(str_eq(e.report_of, S("OriginalOriginalOrigin")));
+    assert_int_equal(e.report_kind, JOB_FAILED);
+    str indices = e.report_rcpts;
+    assert_true(take_u32(&indices, &index) && index == 1 && indices.n == 0);
+    assert_int_equal(e.delivery_count, 1);
+    assert_int_equal(e.deliveries[0].kind, JOB_MAILBOX);
+    assert_true(str_eq(e.deliveries[0].target, S("ada@example.org")));
+    str text = buf_str(&host.body);
+    assert_true(has(text, S("To: ")) && has(text, S("Original-Envelope-Id: abc")) && has(text, S("body of it")));
+    assert_true(has(text, S("nobody here")) && has(text, S("team@example.org")));
+    assert_true(str_find_str(text, S("far@example.net")) == SIZE_MAX); /* where an alias led is not his to know */
+    done(&core, OK);
+    assert_int_equal(host.job_done.job, 77);
+    assert_int_equal(host.job_done.trouble, JOB_FINE);
+    /* RET=HDRS */
+    job(&core, S("ada@example.org"), S("RET=HDRS"), JOB_FAILED, sizeof ORIGINAL - 1);
+    job_body(&core, S(ORIGINAL));
+    assert_true(has(buf_str(&host.body), S("the old one")));
+    assert_true(str_find_str(buf_str(&host.body), S("body of it")) == SIZE_MAX);
+    done(&core, ERR_FULL);
+    assert_int_equal(host.job_done.trouble, JOB_OURS); /* another time */
+    /* far away, by relay, though nobody has logged in */
+    job(&core, S("x@example.com"), S(""), JOB_LATE, sizeof ORIGINAL - 1);
+    job_body(&core, S(ORIGINAL));
+    taken_envelope(&a, &e);
+    assert_int_equal(e.deliveries[0].kind, JOB_RELAY);
+    assert_int_equal(e.report_kind, JOB_LATE);
+    done(&core, OK);
+    /* of a report: to the postmaster, who is not here: it ends there */
+    job(&core, S(""), S(""), JOB_FAILED, sizeof ORIGINAL - 1);
+    job_body(&core, S(ORIGINAL));
+    taken_envelope(&a, &e);
+    assert_int_equal(e.deliveries[0].kind, JOB_DISCARD);
+    assert_true(str_eq(e.rcpts[0].address, S("postmaster@example.org")));
+    done(&core, OK);
+    assert_int_equal(host.job_done.trouble, JOB_FINE);
+    /* cancelled; and the store gone */
+    job(&core, S("ada@example.org"), S(""), JOB_FAILED, sizeof ORIGINAL - 1);
+    smtpd_core_frame(&core, &(struct frame){FRAME_JOB_CANCEL, .job_cancel = {77, ERR_CLOSED, S("")}});
+    assert_int_equal(host.job_done.trouble, JOB_OURS);
+    job(&core, S("ada@example.org"), S(""), JOB_FAILED, sizeof ORIGINAL - 1);
+    smtpd_core_frame(&core, &(struct frame){FRAME_JOB_BODY, .job_body = {77, S(ORIGINAL)}});
+    smtpd_core_down(&core, ROLE_STORE);
+    assert_int_equal(core.session_count, 0);
+    arena_free(&a);
+    close_core(&core);
+}
+
 static void spool(struct smtpd_core *core, str user, bool trusted, str text) {
     host.spool = (struct frame_spool_done){0};
     struct smtpd_spool *p = smtpd_spool_new(core, 5, user, trusted);
@@ -873,6 +1006,8 @@ int main(void) {
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),
+        cmocka_unit_test(test_submission_edits),
+        cmocka_unit_test(test_a_report),
         cmocka_unit_test(test_the_spool),
         cmocka_unit_test(test_traces),
     };

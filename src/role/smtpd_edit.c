@@ -4,9 +4,10 @@
 #include "base/ip.h"
 #include "mime/edit.h"
 #include "mime/header.h"
+#include "mime/header_edit.h"
 #include "smtp/smtp_path.h"
 
-enum { RECEIVED_MAX = 4096, EDITS_MAX = 1024 * 1024 };
+enum { VALUE_MAX = 4096, EDITS_MAX = 1024 * 1024 };
 
 /* ---- Received ---- */
 
@@ -45,7 +46,6 @@ static void put_with(struct buf *out, const struct envelope *e) {
 }
 
 void smtpd_received_put(struct buf *out, const struct envelope *e, str hostname) {
-    buf_add(out, S("Received: "));
     if (e->client_address.n)
         put_from(out, e);
     buf_printf(out, "by %.*s", STR_ARG(hostname));
@@ -55,28 +55,44 @@ void smtpd_received_put(struct buf *out, const struct envelope *e, str hostname)
         buf_printf(out, "\r\n\tfor <%.*s>", STR_ARG(e->rcpts[0].address));
     buf_add(out, S(";\r\n\t"));
     date_put_5322(out, (struct date){(int64_t)e->received_us, 0});
-    buf_add(out, S("\r\n"));
 }
 
 /* ---- all edits ---- */
 
-static void put_edits(struct buf *list, const struct envelope *e, str hostname, str header) {
-    struct buf received = BUF(RECEIVED_MAX);
-    struct header_iter it = HEADER_ITER(header);
-    struct header h;
-    smtpd_received_put(&received, e, hostname);
-    edit_put(list, 0, 0, buf_str(&received));
-    buf_free(&received);
-    while (header_next(&it, &h))
-        if (str_ieq(h.name, S("Return-Path")))
-            edit_put(list, h.offset, h.length, STR_NONE);
+static enum err submitted(struct header_edit *h, const struct smtpd_edit *a, struct arena *mem, struct why *w) {
+    const struct envelope *e = a->envelope;
+    struct buf id = BUF(VALUE_MAX);
+    buf_printf(&id, "%.*s@%.*s", STR_ARG(e->id), STR_ARG(a->hostname));
+    struct header_edit_submission s = {
+        .date = {(int64_t)e->received_us, 0}, .message_id = arena_str(mem, buf_str(&id)), .from = e->sender};
+    buf_free(&id);
+    return header_edit_submission(h, &s, w);
 }
 
-enum err smtpd_edit(struct envelope *e, uint64_t size, str hostname, str header, struct arena *a) {
+static enum err add_received(struct header_edit *h, const struct smtpd_edit *a, struct why *w) {
+    struct buf received = BUF(VALUE_MAX);
+    smtpd_received_put(&received, a->envelope, a->hostname);
+    enum err e = received.full ? why(w, ERR_FULL, "the Received field is too long")
+                               : header_edit_add(h, HEADER_EDIT_FRONT, S("Received"), buf_str(&received), w);
+    buf_free(&received);
+    return e;
+}
+
+enum err smtpd_edit(const struct smtpd_edit *a, struct arena *mem, struct why *w) {
+    struct envelope *e = a->envelope;
+    struct header_edit h;
     struct buf list = BUF(EDITS_MAX);
-    put_edits(&list, e, hostname, header);
-    e->edits = arena_str(a, buf_str(&list));
-    enum err err = list.full || a->full ? ERR_NOMEM : edit_check(e->edits, size, &e->edited_size);
+    header_edit_begin(&h, a->header, mem);
+    header_edit_remove(&h, S("Return-Path"));
+    enum err err = a->submission ? submitted(&h, a, mem, w) : OK;
+    if (!err)
+        err = add_received(&h, a, w);
+    if (!err)
+        err = header_edit_finish(&h, &list);
+    if (!err) {
+        e->edits = arena_str(mem, buf_str(&list));
+        err = edit_check(e->edits, a->size, &e->edited_size);
+    }
     buf_free(&list);
     return err;
 }

@@ -4,17 +4,24 @@
 #ifndef ROLE_SMTPD_EDIT_H
 #define ROLE_SMTPD_EDIT_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "smtp/envelope.h"
 
-/* The Received field of the message whose envelope this is, with its CRLF: `for` only when there is one recipient, for
- * others must not learn of each other. */
+/* The value of the Received field of the message whose envelope this is, folded: `for` only when there is one
+ * recipient, for others must not learn of each other. */
 void smtpd_received_put(struct buf *out, const struct envelope *e, str hostname);
 
-/* All edits of a message into its envelope, their bytes into the arena.  size: of all that came; header: its header
- * section.  ERR_NOMEM. */
-enum err smtpd_edit(struct envelope *e, uint64_t size, str hostname, str header, struct arena *a) MUST_CHECK;
+struct smtpd_edit {
+    struct envelope *envelope; /* gets edits and edited_size */
+    uint64_t size;             /* of all that came */
+    str header;                /* its header section; empty: it is not known, and only Received is added */
+    str hostname;
+    bool submission; /* a user's: Date, Message-ID and From added where there are none, Bcc cut */
+};
+/* The edits' bytes go into the arena.  ERR_NOMEM and the like, with a sentence. */
+enum err smtpd_edit(const struct smtpd_edit *a, struct arena *mem, struct why *w) MUST_CHECK;
 
 bool smtpd_header_is_utf8(str header); /* has a byte above 127 */
 /* RFC 8689 5: TLS-Required: No */

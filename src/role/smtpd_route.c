@@ -150,13 +150,17 @@ enum err smtpd_route_sender(struct smtpd_route *r) {
 
 static struct route_ask ask_of(const struct smtpd_route *r, str recipient, size_t index) {
     const struct smtpd_session *s = r->session;
+    const struct conf *c = s->generation->conf;
     return (struct route_ask){.sender = r->sender,
                               .recipient = recipient,
                               .rcpt = (uint32_t)index,
                               .user = user_of(s),
                               .client = s->smtp.envelope.client_address,
                               .listener = s->smtp.envelope.listener,
-                              .internal = s->inside && s->inside->internal};
+                              .internal = s->inside && s->inside->internal,
+                              .srs_secret = buf_str(&s->core->srs_secret),
+                              .srs_domain = c->domain_count ? c->domains[0].title : s->listener->smtp.hostname,
+                              .now_s = smtp_server_time_us(&s->smtp) / 1000000};
 }
 
 static enum err evaluate(struct smtpd_route *r, const struct route_ask *ask, struct route_decision *d) {
@@ -238,10 +242,17 @@ static struct smtpd_decided *add_decided(struct smtpd_route *r) {
     return &r->decided[r->count++];
 }
 
-static void append(struct smtpd_route *r, struct smtpd_decided *to) {
+/* Where the caller from within wants it, whatever the routes say. */
+static bool is_told(const struct smtpd_session *s) {
+    return s->inside && (s->inside->folder.n || s->inside->forgets);
+}
+
+static void take_told(struct smtpd_route *r, struct smtpd_decided *to, size_t index) {
     const struct smtpd_inside *c = r->session->inside;
     struct envelope_delivery d = {
-        .kind = JOB_MAILBOX, .address = c->account, .target = c->account, .detail = c->folder};
+        .rcpt = (uint32_t)index, .kind = JOB_MAILBOX, .address = c->account, .target = c->account, .detail = c->folder};
+    if (c->forgets)
+        d = (struct envelope_delivery){.rcpt = (uint32_t)index, .kind = JOB_DISCARD, .address = to->recipient};
     struct route_decision decision = {.verdict = ROUTE_ACCEPT, .deliveries = &d, .delivery_count = 1};
     keep(r, to, &decision);
 }
@@ -251,9 +262,8 @@ static enum err route_rcpt(struct smtpd_route *r) {
     struct route_decision d = {0};
     size_t index = s->smtp.envelope.rcpt_count;
     str recipient = s->smtp.rcpt.address;
-    bool appended = s->inside && s->inside->folder.n;
     struct route_ask ask = ask_of(r, recipient, index);
-    enum err e = appended ? OK : evaluate(r, &ask, &d);
+    enum err e = is_told(s) ? OK : evaluate(r, &ask, &d);
     if (e)
         return e;
     bool returned = s->inside && s->inside->returns;
@@ -265,8 +275,8 @@ static enum err route_rcpt(struct smtpd_route *r) {
     if (!to)
         return ERR_NOMEM;
     to->recipient = arena_str(&r->arena, recipient);
-    if (appended)
-        append(r, to);
+    if (is_told(s))
+        take_told(r, to, index);
     else
         keep(r, to, &d);
     if (d.verdict == ROUTE_REJECT)
@@ -318,8 +328,7 @@ static void find_loops(struct smtpd_route *r) {
     for (size_t i = 0; i < r->count; i++)
         for (size_t j = 0; j < r->decided[i].count; j++) {
             struct envelope_delivery *d = &r->decided[i].deliveries[j];
-            bool appended = r->session->inside && r->session->inside->folder.n;
-            if (d->kind != JOB_MAILBOX || appended || !smtpd_header_delivered_to(header_of(r), d->address))
+            if (d->kind != JOB_MAILBOX || is_told(r->session) || !smtpd_header_delivered_to(header_of(r), d->address))
                 continue;
             d->kind = JOB_REFUSED;
             d->detail = S("554 5.4.6 delivered here before: a mail loop");
@@ -388,6 +397,23 @@ static void describe(struct smtpd_route *r) {
     }
 }
 
+/* A header of which only a part was kept cannot be edited at its end. */
+static enum err edit(struct smtpd_route *r) {
+    struct smtpd_session *s = r->session;
+    struct why w = {0};
+    bool whole = r->header.n == s->smtp.header.size;
+    bool user = s->listener->smtp.policy == SMTP_POLICY_SUBMISSION && !(s->inside && s->inside->internal);
+    struct smtpd_edit a = {.envelope = &s->smtp.envelope,
+                           .size = s->smtp.size,
+                           .header = whole ? header_of(r) : S(""),
+                           .hostname = s->listener->smtp.hostname,
+                           .submission = user && whole};
+    enum err e = smtpd_edit(&a, &r->arena, &w);
+    if (e)
+        smtp_server_note(&s->smtp, str_of(w.text[0] ? w.text : err_name(e)));
+    return e;
+}
+
 enum err smtpd_route_finish(struct smtpd_route *r) {
     struct smtpd_session *s = r->session;
     if (r->count > s->smtp.envelope.rcpt_count)
@@ -402,7 +428,7 @@ enum err smtpd_route_finish(struct smtpd_route *r) {
     e = gather(r);
     describe(r);
     if (!e && s->generation->edits && !(s->inside && s->inside->folder.n))
-        e = smtpd_edit(&s->smtp.envelope, s->smtp.size, s->listener->smtp.hostname, header_of(r), &r->arena);
+        e = edit(r);
     return e ? e : r->arena.full ? ERR_NOMEM : OK;
 }
 
