@@ -366,7 +366,7 @@ static void read_users(void) {
         if (strlen(p->pw_name) >= sizeof u->name)
             continue;
         u->uid = p->pw_uid;
-        strcpy(u->name, p->pw_name);
+        memcpy(u->name, p->pw_name, strlen(p->pw_name)); /* the array was zero */
         smtpd.user_count++;
     }
     endpwent();
