@@ -45,21 +45,21 @@ LIB_unbound := -lunbound
 LIB_crypt   := -lcrypt
 CPPFLAGS += $(shell pkg-config --cflags libxml-2.0 2>/dev/null)
 
-MODULES := base frame obs dns mime mailauth smtp conf policy queue sys store web
+MODULES := base crypto frame obs dns mime mailauth smtp conf policy queue sys store web
 ROLES   := supervisor smtpd store httpd content
 
 # role: modules + libraries.  The link line is the first sandbox: keep it short.
 USE_supervisor := sys conf obs frame base + event tls seccomp
-USE_smtpd      := sys policy smtp mime mailauth dns conf obs frame base + event tls gsasl seccomp icu
+USE_smtpd      := sys policy smtp mime mailauth dns crypto conf obs frame base + event tls gsasl seccomp icu
 USE_store      := store queue policy sys smtp mime dns conf obs frame base + event sqlite seccomp icu
 USE_httpd      := web policy sys smtp mime dns conf obs frame base + event crypto wslay json zlib seccomp icu
 USE_content    := sys mime smtp conf obs frame base + event crypto xml icu seccomp
-USE_delivery   := sys policy smtp mime mailauth dns conf obs frame base + event tls gsasl seccomp icu
+USE_delivery   := sys policy smtp mime mailauth dns crypto conf obs frame base + event tls gsasl seccomp icu
 USE_resolver   := sys dns conf obs frame base + event unbound seccomp
 USE_keyd       := sys mailauth conf obs frame base + event gsasl crypt seccomp
 USE_filter     := sys smtp mime conf obs frame base + event curl json crypto seccomp icu
-USE_penfold    := store queue policy sys smtp mailauth mime dns conf obs frame base + event tls gsasl curl json sqlite seccomp icu crypt
-USE_test       := web store queue policy sys smtp mailauth mime dns conf obs frame base + event tls gsasl curl json sqlite wslay zlib seccomp icu xml crypt unbound
+USE_penfold    := store queue policy sys smtp mailauth mime dns crypto conf obs frame base + event tls gsasl curl json sqlite seccomp icu crypt
+USE_test       := web store queue policy sys smtp mailauth mime dns crypto conf obs frame base + event tls gsasl curl json sqlite wslay zlib seccomp icu xml crypt unbound
 
 before_plus = $(strip $(firstword $(subst +, ,$(subst $() ,_,$(USE_$(1))))))
 MODS = $(subst _, ,$(call before_plus,$(1)))

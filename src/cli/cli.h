@@ -8,6 +8,7 @@
 int cmd_sandbox(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_conf(int argc, char **argv);
+int cmd_route(int argc, char **argv);
 int cmd_store(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_show(int argc, char **argv);
@@ -23,6 +24,7 @@ int cmd_log(int argc, char **argv);
 extern const struct cli_page cli_sandbox_page;
 extern const struct cli_page cli_serve_page;
 extern const struct cli_page cli_conf_page;
+extern const struct cli_page cli_route_page;
 extern const struct cli_page cli_store_page;
 extern const struct cli_page cli_list_page;
 extern const struct cli_page cli_show_page;

@@ -54,7 +54,7 @@ static bool base_folder(const struct conf_place *place, char folder[PATH_MAX]) {
 
 static void make_absolute(struct check *k, const struct conf_place *place, str *path) {
     char folder[PATH_MAX];
-    if (path->n == 0 || path->p[0] == '/')
+    if (path->n == 0 || path->p[0] == '/' || str_eq(*path, S("none"))) /* none: as dns_anchor may say */
         return;
     if (!base_folder(place, folder)) {
         COMPLAIN(k, *place, "the current directory cannot be named: %s", strerror(errno));

@@ -5,6 +5,7 @@
 #include "base/code.h"
 #include "cli/cli.h"
 #include "cli/cli_conf.h"
+#include "policy/route_trial.h"
 
 static const struct cli_option options[] = {
     {.name = "json", .sentence = "As JSON."},
@@ -46,10 +47,13 @@ static void put_default(struct buf *out, const char *indent, const struct conf_r
 static void defaults_text(struct buf *out) {
     for (size_t i = 0; i < CONF_KEYS; i++)
         put_default(out, "", &conf_rows[i]);
-    buf_add(out, S("#listen NAME {\n"));
-    for (size_t i = 0; i < CONF_LISTEN_KEYS; i++)
-        put_default(out, "    ", &conf_listen_rows[i]);
-    buf_add(out, S("#}\n"));
+    for (size_t k = 0; k < conf_block_kind_count; k++) {
+        const struct conf_block_kind *kind = &conf_block_kinds[k];
+        buf_printf(out, "%s#%.*s NAME {\n", k ? "\n" : "", STR_ARG(kind->name));
+        for (size_t i = 0; i < kind->row_count; i++)
+            put_default(out, "    ", &kind->rows[i]);
+        buf_add(out, S("#}\n"));
+    }
 }
 
 static void json_member(struct buf *out, const char *name, str value, bool more) {
@@ -70,14 +74,21 @@ static void json_row(struct buf *out, const struct conf_row *row, bool first) {
     buf_free(&values);
 }
 
+static void json_rows(struct buf *out, str name, const struct conf_row *rows, size_t n) {
+    buf_printf(out, "\"%.*s\":[", STR_ARG(name));
+    for (size_t i = 0; i < n; i++)
+        json_row(out, &rows[i], i == 0);
+    buf_add(out, S("]"));
+}
+
 static void defaults_json(struct buf *out) {
-    buf_add(out, S("{\"settings\":["));
-    for (size_t i = 0; i < CONF_KEYS; i++)
-        json_row(out, &conf_rows[i], i == 0);
-    buf_add(out, S("],\n\"listen\":["));
-    for (size_t i = 0; i < CONF_LISTEN_KEYS; i++)
-        json_row(out, &conf_listen_rows[i], i == 0);
-    buf_add(out, S("]}\n"));
+    buf_add(out, S("{"));
+    json_rows(out, S("settings"), conf_rows, CONF_KEYS);
+    for (size_t k = 0; k < conf_block_kind_count; k++) {
+        buf_add(out, S(",\n"));
+        json_rows(out, conf_block_kinds[k].name, conf_block_kinds[k].rows, conf_block_kinds[k].row_count);
+    }
+    buf_add(out, S("}\n"));
 }
 
 static void mdoc_row(struct buf *out, const struct conf_row *row) {
@@ -100,12 +111,23 @@ static void defaults_mdoc(struct buf *out, const struct conf_row *rows, size_t n
     buf_add(out, S(".El\n"));
 }
 
+/* penfold conf defaults --mdoc [KIND], for tools/mkman. */
+static void defaults_mdoc_of(struct buf *out, const char *name) {
+    const struct conf_row *rows = conf_rows;
+    size_t n = CONF_KEYS;
+    for (size_t k = 0; name && k < conf_block_kind_count; k++)
+        if (str_eq(conf_block_kinds[k].name, str_of(name))) {
+            rows = conf_block_kinds[k].rows;
+            n = conf_block_kinds[k].row_count;
+        }
+    defaults_mdoc(out, rows, n);
+}
+
 static int conf_defaults_command(const struct cli_args *args) {
     struct buf out = BUF(1024 * 1024);
-    if (cli_flag(args, "mdoc")) {
-        bool listen = args->operand_count == 2 && strcmp(args->operands[1], "listen") == 0;
-        defaults_mdoc(&out, listen ? conf_listen_rows : conf_rows, listen ? CONF_LISTEN_KEYS : CONF_KEYS);
-    } else if (args->operand_count > 1)
+    if (cli_flag(args, "mdoc"))
+        defaults_mdoc_of(&out, args->operand_count == 2 ? args->operands[1] : NULL);
+    else if (args->operand_count > 1)
         return cli_usage_error(args->page, "\"%s\" is too much: defaults takes no file", args->operands[1]);
     else if (cli_flag(args, "json"))
         defaults_json(&out);
@@ -135,17 +157,27 @@ static void show_json_rows(struct buf *out, const struct conf_row *rows, size_t 
     }
 }
 
+static void show_json_blocks(struct buf *out, const struct conf *c, const struct conf_block_kind *kind) {
+    const char *block;
+    buf_printf(out, ",\"%.*s\":[", STR_ARG(kind->name));
+    for (size_t i = 0; (block = conf_block(c, kind, i)); i++) {
+        const str *title = (const str *)block;
+        buf_add(out, i ? S(",{") : S("{"));
+        json_member(out, "name", *title, true);
+        buf_add(out, S("\"settings\":["));
+        show_json_rows(out, kind->rows, kind->row_count, block, (const struct conf_place *)(block + kind->places));
+        buf_add(out, S("]}"));
+    }
+    buf_add(out, S("]"));
+}
+
 static void show_json(struct buf *out, const struct conf *c) {
     buf_add(out, S("{\"settings\":["));
     show_json_rows(out, conf_rows, CONF_KEYS, c, c->places);
-    buf_add(out, S("],\"listen\":["));
-    for (size_t i = 0; i < c->listen_count; i++) {
-        const struct conf_listen *l = &c->listens[i];
-        buf_printf(out, "%s{\"name\":\"%.*s\",\"settings\":[", i ? "," : "", STR_ARG(l->name));
-        show_json_rows(out, conf_listen_rows, CONF_LISTEN_KEYS, l, l->places);
-        buf_add(out, S("]}"));
-    }
-    buf_add(out, S("]}\n"));
+    buf_add(out, S("]"));
+    for (size_t k = 0; k < conf_block_kind_count; k++)
+        show_json_blocks(out, c, &conf_block_kinds[k]);
+    buf_add(out, S("}\n"));
 }
 
 struct look {
@@ -167,6 +199,66 @@ static int look_at(struct look *l) {
     return e || checked ? cli_conf_complain(&l->errors, EX_CONFIG) : EX_OK;
 }
 
+/* ---- test blocks ---- */
+
+static void put_failure(struct buf *out, const struct conf_test *t, const char *what, str got, str story) {
+    buf_printf(out, "%s:%u: test %.*s failed: %s\n    expected: %.*s\n    got: %.*s\n    because:\n",
+               t->place.where ? t->place.where : "", t->place.line, STR_ARG(t->title), what, STR_ARG(t->expect),
+               STR_ARG(got));
+    for (str line; str_line(&story, &line);)
+        buf_printf(out, "      %.*s\n", STR_ARG(line));
+}
+
+/* What came of a test that does not hold goes into `out`. */
+static bool run_test(const struct conf *c, const struct directory *dir, const struct conf_test *t, struct buf *out) {
+    struct arena a = ARENA(16 * 1024 * 1024);
+    struct buf story = BUF(256 * 1024), outcome = BUF(64 * 1024);
+    struct route_decision d = {.story = &story};
+    struct why w = {"out of memory"};
+    enum err e = route_trial_test(c, dir, t, &a, &d);
+    if (e == OK)
+        e = route_expected(t->expect, &d, &w);
+    route_outcome_put(&outcome, &d);
+    if (e != OK)
+        put_failure(out, t, w.text, buf_str(&outcome), buf_str(&story));
+    buf_free(&story);
+    buf_free(&outcome);
+    arena_free(&a);
+    return e == OK;
+}
+
+static int tell_tests(const struct look *l, struct buf *failures, size_t failed) {
+    if (failed) {
+        fwrite(failures->p, 1, failures->n, stderr);
+        fprintf(stderr, "%s: %zu of %zu tests failed\n", l->file, failed, l->c.test_count);
+        return EX_CONFIG;
+    }
+    if (l->c.test_count)
+        printf("%s: no errors, %zu test%s passed\n", l->file, l->c.test_count, l->c.test_count == 1 ? "" : "s");
+    else
+        printf("%s: no errors\n", l->file);
+    return EX_OK;
+}
+
+/* The directory is that of the file's blocks: what the database knows is not asked. */
+static int run_tests(struct look *l) {
+    struct why w = {"out of memory"};
+    struct buf failures = BUF(16 * 1024 * 1024);
+    struct directory *dir = directory_new(0);
+    size_t failed = 0;
+    int status = EX_CONFIG;
+    if (!dir || directory_conf(dir, &l->c, &w) != OK) {
+        cli_error(l->args->page, EX_CONFIG, "%s", w.text);
+    } else {
+        for (size_t i = 0; i < l->c.test_count; i++)
+            failed += !run_test(&l->c, dir, &l->c.tests[i], &failures);
+        status = tell_tests(l, &failures, failed);
+    }
+    directory_free(dir);
+    buf_free(&failures);
+    return status;
+}
+
 static int show(struct look *l) {
     struct buf out = BUF(4 * CONF_FILE_MAX);
     if (cli_flag(l->args, "json"))
@@ -182,7 +274,7 @@ static int with_file(const struct cli_args *args, bool shows) {
     if (status == EX_OK && shows)
         status = show(&l);
     else if (status == EX_OK)
-        printf("%s: no errors\n", l.file);
+        status = run_tests(&l);
     conf_errors_free(&l.errors);
     conf_free(&l.c);
     buf_free(&l.text);

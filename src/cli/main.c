@@ -14,7 +14,7 @@ static const struct command {
     {cmd_list, &cli_list_page},       {cmd_show, &cli_show_page},   {cmd_conf, &cli_conf_page},
     {cmd_store, &cli_store_page},     {cmd_queue, &cli_queue_page}, {cmd_explain, &cli_explain_page},
     {cmd_trace, &cli_trace_page},     {cmd_token, &cli_token_page}, {cmd_backup, &cli_backup_page},
-    {cmd_restore, &cli_restore_page}, {cmd_log, &cli_log_page},
+    {cmd_restore, &cli_restore_page}, {cmd_log, &cli_log_page},     {cmd_route, &cli_route_page},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

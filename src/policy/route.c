@@ -539,6 +539,29 @@ static bool names_whom(const struct conf_route *r) {
     return r->auth == CONF_YESNO_YES || r->to.count || r->client.count;
 }
 
+/* Mail that only passes through gets a sender of ours.  False: the directory has yet to say whose its sender is. */
+static bool make_sender(struct work *w, const struct step *s, struct envelope_delivery *v) {
+    const struct route_ask *ask = w->ask;
+    if (!s->up || !ask->srs || ask->sender.n == 0)
+        return true;
+    const struct directory_answer *answer = answer_of(w, ask->sender);
+    if (!answer || answer->status != DIRECTORY_NOT_LOCAL)
+        return answer != NULL;
+    struct buf sender = BUF(TEXT_MAX);
+    v->has_sender = srs_forward(ask->srs, ask->sender, &sender) == OK;
+    v->sender = v->has_sender ? text_of(w, &sender) : STR_NONE;
+    tell(w, s, v->has_sender ? "its sender becomes %.*s" : "its sender stays: it cannot be rewritten",
+         STR_ARG(v->sender));
+    buf_free(&sender);
+    return true;
+}
+
+static struct refusal send_out(struct work *w, const struct step *s, struct envelope_delivery v) {
+    if (make_sender(w, s, &v))
+        deliver(w, v);
+    return no_refusal;
+}
+
 static struct refusal do_relay(struct work *w, const struct step *s, const struct conf_route *r) {
     struct envelope_delivery v = delivery_of(s, r, JOB_RELAY);
     str local;
@@ -547,8 +570,7 @@ static struct refusal do_relay(struct work *w, const struct step *s, const struc
     if (!address_cut(s->key, &local, &v.target))
         return refuse(w, s, 550, "5.1.3 the address has no domain");
     tell(w, s, "relayed to the mail exchangers of %.*s", STR_ARG(v.target));
-    deliver(w, v);
-    return no_refusal;
+    return send_out(w, s, v);
 }
 
 static struct refusal do_hosts(struct work *w, const struct step *s, const struct conf_route *r) {
@@ -558,6 +580,8 @@ static struct refusal do_hosts(struct work *w, const struct step *s, const struc
         return refuse_relay(w, s);
     v.target = joined(w, &r->host);
     tell(w, s, "%s %.*s", smarthost ? "sent by the smarthost" : "delivered by LMTP to", STR_ARG(v.target));
+    if (smarthost)
+        return send_out(w, s, v);
     deliver(w, v);
     return no_refusal;
 }
@@ -647,9 +671,29 @@ static void tell_rule(struct work *w, const struct step *s, const struct conf_ro
              o->is == MATCHED && r->copy ? ", and makes a copy" : "");
 }
 
+/* A report for a sender of our making: it goes on to whom that stands for. */
+static bool returned(struct work *w, const struct step *s, str *to) {
+    struct buf out = BUF(TEXT_MAX);
+    if (s->up || !w->ask->srs || w->ask->sender.n)
+        return false;
+    enum err e = srs_reverse(w->ask->srs, s->address, &out);
+    if (e == OK)
+        *to = text_of(w, &out);
+    else if (e != ERR_NOT_FOUND)
+        tell(w, s, "it looks like a sender of our making, but %s", e == ERR_TIMEOUT ? "is too old" : "is not");
+    buf_free(&out);
+    return e == OK;
+}
+
 static struct refusal decide(struct work *w, const struct step *at) {
     struct step s = *at;
+    str to;
     tell(w, &s, "%.*s", STR_ARG(s.address));
+    if (returned(w, &s, &to)) {
+        tell(w, &s, "a sender of our making: returned to %.*s", STR_ARG(to));
+        struct targets t = {&to, 1, "sender ", s.address, NULL};
+        return follow(w, &s, &t, false);
+    }
     for (size_t i = 0; i < w->c->route_count && !w->nomem; i++) {
         const struct conf_route *r = &w->c->routes[i];
         struct outcome o = match_rule(w, r, &s);

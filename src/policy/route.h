@@ -22,12 +22,14 @@
  * that nothing has to be returned; and so is one that only the relay guard keeps out, unless the rule's `to` names it.
  *
  * Mail that goes on to elsewhere gets a sender of ours (SRS) unless it has one: else the next server would find that we
- * may not send for its sender's domain.  What comes back to such an address is led to where it stands for. */
+ * may not send for its sender's domain.  What is returned (by the null sender) to such an address goes to the sender it
+ * stands for, before any rule is asked. */
 #ifndef POLICY_ROUTE_H
 #define POLICY_ROUTE_H
 
 #include "policy/directory.h"
 #include "policy/glob.h"
+#include "policy/srs.h"
 #include "smtp/envelope.h"
 
 /* Of a transaction; texts are the caller's. */
@@ -38,12 +40,10 @@ struct route_ask {
     str user;      /* authenticated account; empty: none */
     str client;    /* address, or "unix" */
     str listener;
-    uint64_t size;  /* 0: not known yet */
-    str header;     /* header section; p NULL: not known yet */
-    bool internal;  /* a report or the like: of Penfold itself, may go anywhere */
-    str srs_secret; /* the lines of srs_secret_file; empty: senders stay as they are */
-    str srs_domain; /* of the senders that are made with it */
-    uint64_t now_s; /* since 1970, for them */
+    uint64_t size;         /* 0: not known yet */
+    str header;            /* header section; p NULL: not known yet */
+    bool internal;         /* a report or the like: of Penfold itself, may go anywhere */
+    const struct srs *srs; /* to make senders with, and to know them again; NULL: senders stay as they are */
 };
 
 /* The answers known so far, one snapshot for one evaluation: a chain the caller adds to. */

@@ -465,6 +465,56 @@ static void reports_go_anywhere(void **state) {
     world_close(&o);
 }
 
+/* What passes through goes out with a sender of ours, and is returned by it. */
+static void senders_of_forwarded_mail(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to, *user;
+        bool rewritten;
+    } rows[] = {
+        {"x@far.example", "away@example.org", "", true},
+        {"", "away@example.org", "", false},
+        {"bob@example.com", "away@example.org", "bob@example.org", false}, /* ours already */
+        {"ada@example.org", "y@far.example", "ada@example.org", false},    /* does not pass through */
+        {"x@[192.0.2.1]", "away@example.org", "", false},
+    };
+    str secret = S("secret");
+    struct srs srs = {&secret, 1, S("example.org"), 20000};
+    struct world o;
+    world_open(&o, PLACES "alias away@example.org {\nto eve@else.example\n}\n"
+                          "route home {\nto local\naction mailbox\n}\n");
+    str sender = STR_NONE;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct route_ask ask = {.sender = str_of(rows[i].from),
+                                .recipient = str_of(rows[i].to),
+                                .user = str_of(rows[i].user),
+                                .client = S("192.0.2.1"),
+                                .size = 1,
+                                .header = S(""),
+                                .srs = &srs};
+        struct route_decision d = {0};
+        decide(&o, &ask, &d);
+        assert_int_equal(d.delivery_count, 1);
+        assert_int_equal(d.deliveries[0].has_sender, rows[i].rewritten);
+        if (rows[i].rewritten)
+            sender = d.deliveries[0].sender;
+    }
+    assert_true(str_starts(sender, S("SRS0=")) && str_ends(sender, S("@example.org")));
+
+    struct route_ask ask = {
+        .sender = S(""), .recipient = sender, .client = S("192.0.2.1"), .size = 1, .header = S(""), .srs = &srs};
+    assert_string_equal(outcome(&o, &ask), "relay x@far.example at far.example");
+    ask.sender = S("x@spam.example"); /* only what is returned */
+    assert_string_equal(outcome(&o, &ask), NOBODY);
+    ask.sender = S("");
+    srs.day += SRS_DAYS_MAX + 2;
+    assert_string_equal(outcome(&o, &ask), NOBODY);
+    srs.day = 20000;
+    ask.recipient = S("SRS0=AAAA=AA=victim.example=user@example.org"); /* nobody else makes them */
+    assert_string_equal(outcome(&o, &ask), NOBODY);
+    world_close(&o);
+}
+
 static void asks_no_more_than_it_must(void **state) {
     (void)state;
     struct world o;
@@ -584,6 +634,7 @@ int main(void) {
         cmocka_unit_test(sandbox_captures),
         cmocka_unit_test(waits_for_the_message),
         cmocka_unit_test(reports_go_anywhere),
+        cmocka_unit_test(senders_of_forwarded_mail),
         cmocka_unit_test(asks_no_more_than_it_must),
         cmocka_unit_test(tells_its_story),
         cmocka_unit_test(full_mailboxes),

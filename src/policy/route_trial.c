@@ -94,7 +94,7 @@ enum err route_trial_test(const struct conf *c, const struct directory *dir, con
         .user = t->user,
         .client = t->client,
         .listener = t->listener.n ? t->listener : route_trial_listener(c, t->user.n > 0),
-        .size = t->size,
+        .size = t->size ? t->size : 1, /* 0 would mean: not known yet */
         .header = arena_str(a, buf_str(&header)),
     };
     buf_free(&header);

@@ -59,6 +59,71 @@ def test_check_tells_everything_at_once(tmp_path):
     assert err.splitlines() == expected
 
 
+ROUTED = """\
+user root
+domain example.org {
+}
+account ada@example.org {
+}
+route out {
+    auth yes
+    action smarthost
+    host smart.example:587
+    user u
+    password_file secret
+}
+test in {
+    from x@far.example
+    to ada+lists@example.org
+    expect mailbox ada@example.org/lists
+}
+test relay {
+    from x@far.example
+    to y@far.example
+    expect relay
+}
+"""
+
+
+def test_test_blocks_run_and_tell_their_story(tmp_path):
+    file = tmp_path / "penfold.conf"
+    file.write_text(ROUTED)
+    (tmp_path / "secret").write_text("s\n")
+    status, out, err = run("conf", "check", str(file))
+    assert (status, out) == (CONFIG, "")
+    assert err == (f"{file}:18: test relay failed: relay did not come\n    expected: relay\n"
+                   "    got: reject 550 5.7.1 relaying needs authentication\n    because:\n      y@far.example\n"
+                   f"      route out ({file}:6) does not match: the client is not authenticated\n"
+                   "      no route matches: y@far.example is elsewhere\n"
+                   "      rejected: 550 5.7.1 relaying needs authentication\n"
+                   f"{file}: 1 of 2 tests failed\n")
+    file.write_text(ROUTED.replace("expect relay", "expect reject 550 5.7.1"))
+    assert run("conf", "check", str(file)) == (0, f"{file}: no errors, 2 tests passed\n", "")
+    shown = run("conf", "show", str(file))[1]
+    assert f'password_file "{tmp_path}/secret"' in shown  # as every path, from the file's directory
+    file.write_text(ROUTED.replace("account ada@example.org", "account ada@other.example"))
+    status, _, err = run("conf", "check", str(file))
+    assert status == CONFIG and "other.example" in err
+
+
+def test_route_shows_which_rule_and_why(tmp_path):
+    file = tmp_path / "penfold.conf"
+    file.write_text(ROUTED)
+    (tmp_path / "secret").write_text("s\n")
+    status, out, err = run("route", "-c", str(file), "--from", "ada@example.org", "--auth", "ada@example.org",
+                           "--to", "y@far.example")
+    assert (status, err) == (0, "")
+    assert out == (f"y@far.example\nroute out ({file}:6) matches\nsent by the smarthost smart.example:587\n"
+                   "accepted:\n  smarthost y@far.example at smart.example:587 (route out)\n")
+    status, out, _ = run("route", "-c", str(file), "--to", "<ada@example.org>", "--to", "no@example.org", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 1 and [row["verdict"] for row in rows] == ["accept", "reject"]
+    assert rows[0]["deliveries"][0]["kind"] == "mailbox" and rows[1]["code"] == 550
+    assert run("route", "-c", str(file))[0] == 64
+    assert run("route", "-c", str(file), "--to", "a@b", "--client", "here")[0] == 64
+    assert run("route", "-c", str(tmp_path / "none"), "--to", "a@b")[0] == NOINPUT
+
+
 def test_check_of_a_good_file_and_of_stdin(tmp_path):
     text = "user root\nlisten a {\n\taddress [::1]:25\n}\n"
     file = tmp_path / "penfold.conf"
@@ -119,8 +184,22 @@ def test_defaults_is_a_configuration_once_uncommented():
     assert status == 0
     assert run("conf", "check", "-", stdin=out + "user root\n")[0] == 0
     text = re.sub(r"(?m)^( *)#(\w+ |\})", r"\1\2", out).replace('user "penfold"', 'user "root"')
-    status, _, err = run("conf", "check", "-", stdin=text.replace("NAME {", "name {").replace('address ""', "address off"))
+    for kind, name, needed in BLOCKS:
+        begin = text.index(f"{kind} NAME {{")
+        block = text[begin:text.index("\n}", begin)]
+        filled = block.replace("NAME", name, 1)
+        for key, value in needed.items():
+            filled = filled.replace(f'{key} ""', f"{key} {value}", 1)
+        text = text.replace(block, filled, 1)
+    status, _, err = run("conf", "check", "-", stdin=text)
     assert (status, err) == (0, "")
+
+
+BLOCKS = [  # each with what it cannot be without
+    ("listen", "a", {"address": "off"}), ("domain", "a.example", {}), ("account", "ada@a.example", {}),
+    ("alias", "team@a.example", {"to": "ada@a.example"}), ("route", "a", {}), ("rewrite", "a", {"subject": "[a]"}),
+    ("site", "a", {"match": "b.example"}), ("test", "a", {"to": "ada@a.example", "expect": "mailbox"}),
+]
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
@@ -136,5 +215,6 @@ def test_man_pages_are_clean_and_fresh():
 def test_every_setting_is_in_the_manual():
     page = open(os.path.join(ROOT, "man", "penfold.conf.5")).read()
     rows = defaults()
-    for row in rows["settings"] + rows["listen"]:
+    assert set(rows) == {"settings"} | {kind for kind, _, _ in BLOCKS}
+    for row in sum(rows.values(), []):
         assert f".It Ic {row['name']}\n" in page
