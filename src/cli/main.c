@@ -16,7 +16,7 @@ static const struct command {
     {cmd_trace, &cli_trace_page},     {cmd_token, &cli_token_page}, {cmd_backup, &cli_backup_page},
     {cmd_restore, &cli_restore_page}, {cmd_log, &cli_log_page},     {cmd_dns, &cli_dns_page},
     {cmd_mx, &cli_mx_page},           {cmd_init, &cli_init_page},
-    {cmd_store, &cli_store_page},     {cmd_route, &cli_route_page},
+    {cmd_route, &cli_route_page},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -1,8 +1,12 @@
 /* smtpd.c - the host of smtpd_core.h: listeners, connections, TLS, deadlines and the link to the store.
  * A session (struct client here) is in one of: reading; waiting for the store, for the peer to take output, or for a
- * deadline, with its connection paused and what it has not eaten in `rest`; in a handshake. */
+ * deadline, with its connection paused and what it has not eaten in `rest`; in a handshake.
+ * Names of local users are read before the sandbox closes: one that is made later is "uidNUMBER" until a new start. */
 #include "role/smtpd_core.h"
 
+#include "mime/charset.h"
+#include "mime/idna.h"
+#include "role/smtpd_spool.h"
 #include "smtp/proxy.h"
 #include "sys/conn.h"
 #include "sys/log.h"
@@ -12,6 +16,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +28,7 @@ enum {
     REST_HIGH = CONN_READ_SIZE / 2, /* who sends so much ahead of his answer is not read from */
     EXIT_MS = 100,                  /* last words are on their way */
     FLUSH_MS = 2000,
+    USERS_MAX = 65536,
 };
 
 struct client {
@@ -43,10 +50,27 @@ struct listener {
     char name[CONF_NAME_MAX + 1];
 };
 
+/* A login name of this machine. */
+struct user {
+    uid_t uid;
+    char name[CONF_NAME_MAX + 1];
+};
+
+/* A file of the sendmail spool; the first one of the list is being said. */
+struct spooled {
+    struct spooled *next;
+    uint64_t tag;
+    uid_t uid;
+    int fd;
+};
+
 static struct {
     struct smtpd_core core;
     struct tls_set *tls;
-    struct link *store;
+    struct link *links[ROLE_COUNT]; /* to the store, keyd and httpd */
+    struct spooled *spool;
+    struct user *users;
+    size_t user_count;
     struct listener *listeners;
     struct list starved; /* clients without credit */
     struct buf auth;
@@ -58,9 +82,16 @@ static void run_client(struct client *c, str bytes);
 
 /* ---- what the core needs ---- */
 
-static void send_to_store(const struct frame *f) {
-    assert(smtpd.store);
-    link_send(smtpd.store, f);
+static void spool_next(bool done);
+
+static void send_frame(enum role to, const struct frame *f) {
+    if (to == ROLE_SUPERVISOR) {
+        role_send(f);
+        spool_next(f->type == FRAME_SPOOL_DONE);
+        return;
+    }
+    assert(smtpd.links[to]);
+    link_send(smtpd.links[to], f);
 }
 
 static void wake(struct smtpd_session *s) {
@@ -74,7 +105,8 @@ static bool binding(struct smtpd_session *s, uint8_t bytes[32]) {
 
 static const char *detail_key(enum event_id event) {
     switch (event) {
-    case EV_SMTP_ACCEPTED: return "id";
+    case EV_SMTP_ACCEPTED:
+    case EV_REPORT_FORGOTTEN: return "id";
     case EV_SMTP_AUTH:
     case EV_SMTP_AUTH_FAILED: return "user";
     case EV_SMTP_REJECTED: return "reply";
@@ -90,21 +122,26 @@ static void log_session(enum event_id event, struct smtpd_session *s, str detail
               LOG_STR("listener", e->listener), more, LOG_END);
 }
 
-static const struct smtpd_ops core_ops = {
-    .send = send_to_store, .random = random_bytes, .on_wake = wake, .binding = binding, .log = log_session};
+static const struct smtpd_ops core_ops = {.send = send_frame,
+                                          .random = random_bytes,
+                                          .now_ms = clock_mono_ms,
+                                          .wall_us = clock_wall_us,
+                                          .on_wake = wake,
+                                          .binding = binding,
+                                          .log = log_session};
 
 /* ---- ending ---- */
 
 static void on_exit_timer(evutil_socket_t fd, short what, void *arg) {
     (void)fd, (void)what, (void)arg;
-    if (smtpd.store && link_flush(smtpd.store, FLUSH_MS) != OK)
+    if (smtpd.links[ROLE_STORE] && link_flush(smtpd.links[ROLE_STORE], FLUSH_MS) != OK)
         log_event(EV_LINK_DROPPED, LOG_STR("peer", S("store")), LOG_END);
     role_exit(0);
 }
 
 static void exit_when_empty(void) {
     struct timeval soon = {0, EXIT_MS * 1000};
-    if (!smtpd.draining || smtpd.core.session_count || smtpd.exit_timer)
+    if (!smtpd.draining || smtpd_core_busy(&smtpd.core) || smtpd.exit_timer)
         return;
     smtpd.exit_timer = evtimer_new(role_base(), on_exit_timer, NULL);
     if (!smtpd.exit_timer || event_add(smtpd.exit_timer, &soon) != 0)
@@ -195,7 +232,7 @@ static void read_more(struct client *c) {
         run_client(c, STR_NONE);
         return;
     }
-    if (smtpd.store && link_queued(smtpd.store) > LINK_WINDOW && c->session->mail) {
+    if (smtpd.links[ROLE_STORE] && link_queued(smtpd.links[ROLE_STORE]) > LINK_WINDOW && c->session->mail) {
         starve(c);
         return;
     }
@@ -316,8 +353,40 @@ static const struct conn_ops conn_ops = {.on_read = on_read,
                                          .on_deadline = on_deadline,
                                          .on_close = on_close};
 
+/* ---- local users ---- */
+
+static void read_users(void) {
+    struct passwd *p;
+    if (smtpd.users)
+        return;
+    smtpd.users = calloc(USERS_MAX, sizeof *smtpd.users);
+    setpwent();
+    while (smtpd.users && smtpd.user_count < USERS_MAX && (p = getpwent())) {
+        struct user *u = &smtpd.users[smtpd.user_count];
+        if (strlen(p->pw_name) >= sizeof u->name)
+            continue;
+        u->uid = p->pw_uid;
+        memcpy(u->name, p->pw_name, strlen(p->pw_name)); /* the array was zero */
+        smtpd.user_count++;
+    }
+    endpwent();
+}
+
+static str user_name(uid_t uid, char space[CONF_NAME_MAX + 1]) {
+    for (size_t i = 0; i < smtpd.user_count; i++)
+        if (smtpd.users[i].uid == uid)
+            return str_of(smtpd.users[i].name);
+    snprintf(space, CONF_NAME_MAX + 1, "uid%lu", (unsigned long)uid);
+    return str_of(space);
+}
+
+static bool is_trusted(uid_t uid) {
+    return uid == 0 || uid == geteuid();
+}
+
 static struct client *client_new(struct listener *l, int fd) {
     struct conn_address peer, local;
+    char name[CONF_NAME_MAX + 1];
     struct client *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
@@ -325,8 +394,18 @@ static struct client *client_new(struct listener *l, int fd) {
     conn_local_address(fd, &local);
     list_init(&c->node);
     c->rest = BUF(CONN_READ_SIZE * 2);
-    c->session = smtpd_session_new(&smtpd.core, str_of(l->name), str_of(peer.text), peer.port, str_of(local.text),
-                                   local.port, clock_mono_ms(), clock_wall_us());
+    struct smtpd_caller caller = {.listener = str_of(l->name),
+                                  .client = str_of(peer.text),
+                                  .client_port = peer.port,
+                                  .server = str_of(local.text),
+                                  .server_port = local.port};
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (str_eq(caller.client, S("unix")) && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
+        caller.user = user_name(who.uid, name);
+        caller.trusted = is_trusted(who.uid);
+    }
+    c->session = smtpd_session_new(&smtpd.core, &caller, clock_mono_ms(), clock_wall_us());
     if (c->session)
         c->session->host = c;
     else
@@ -396,21 +475,88 @@ static void on_accept(void *arg, int fd) {
         run_client(c, STR_NONE);
 }
 
-/* ---- the store ---- */
+/* ---- the sendmail spool ---- */
 
-static void on_store_frame(void *arg, struct link *l, const struct frame *f, int fd) {
+static void spool_free(void) {
+    struct spooled *p = smtpd.spool;
+    smtpd.spool = p->next;
+    close(p->fd);
+    free(p);
+}
+
+/* An ordinary file: reading does not wait for anybody. */
+static enum err read_spooled(struct smtpd_spool *session, int fd) {
+    char bytes[16 * 1024];
+    for (;;) {
+        ssize_t n = read(fd, bytes, sizeof bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? ERR_IO : OK;
+        smtpd_spool_add(session, str_n(bytes, (size_t)n));
+    }
+}
+
+static void on_spool(evutil_socket_t fd, short what, void *arg) {
+    char name[CONF_NAME_MAX + 1];
+    (void)fd, (void)what, (void)arg;
+    struct spooled *p = smtpd.spool;
+    if (!p)
+        return;
+    struct smtpd_spool *session = smtpd_spool_new(&smtpd.core, p->tag, user_name(p->uid, name), is_trusted(p->uid));
+    if (session)
+        smtpd_spool_run(session, read_spooled(session, p->fd));
+}
+
+/* One file after the other, each in a turn of its own. */
+static void spool_next(bool done) {
+    static const struct timeval now;
+    if (done && smtpd.spool)
+        spool_free();
+    if (smtpd.spool && !smtpd.draining)
+        event_base_once(role_base(), -1, EV_TIMEOUT, on_spool, NULL, &now);
+    exit_when_empty();
+}
+
+static void on_other(const struct frame *f, int fd) {
+    if (f->type != FRAME_SPOOLED) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    struct spooled *p = calloc(1, sizeof *p), **at = &smtpd.spool;
+    if (!p || smtpd.draining) {
+        free(p);
+        close(fd);
+        struct frame no = {.type = FRAME_SPOOL_DONE, .spool_done = {f->spooled.tag, ERR_DOWN, S("not now")}};
+        role_send(&no);
+        return;
+    }
+    *p = (struct spooled){.tag = f->spooled.tag, .uid = (uid_t)f->spooled.uid, .fd = fd};
+    while (*at)
+        at = &(*at)->next;
+    *at = p;
+    if (smtpd.spool == p)
+        spool_next(false);
+}
+
+/* ---- the other roles ---- */
+
+static void on_peer_frame(void *arg, struct link *l, const struct frame *f, int fd) {
     (void)arg, (void)l;
     if (fd >= 0)
         close(fd);
     smtpd_core_frame(&smtpd.core, f);
 }
 
-static void on_store_close(void *arg, struct link *l) {
+static void on_peer_close(void *arg, struct link *l) {
     (void)arg;
-    if (l != smtpd.store)
-        return;
-    smtpd.store = NULL;
-    smtpd_core_store_down(&smtpd.core);
+    for (enum role r = 0; r < ROLE_COUNT; r++) {
+        if (smtpd.links[r] != l)
+            continue;
+        smtpd.links[r] = NULL;
+        smtpd_core_down(&smtpd.core, r);
+    }
 }
 
 static void on_store_drained(void *arg, struct link *l) {
@@ -424,11 +570,17 @@ static void on_store_drained(void *arg, struct link *l) {
 }
 
 static const struct link_ops store_ops = {
-    .on_frame = on_store_frame, .on_close = on_store_close, .on_drained = on_store_drained};
+    .on_frame = on_peer_frame, .on_close = on_peer_close, .on_drained = on_store_drained};
+static const struct link_ops peer_ops = {.on_frame = on_peer_frame, .on_close = on_peer_close};
 
 /* ---- the role ---- */
 
 static void on_secret(str name, str bytes) {
+    if (str_eq(name, S("srs"))) {
+        buf_reset(&smtpd.core.srs_secret);
+        buf_add(&smtpd.core.srs_secret, bytes);
+        return;
+    }
     if (tls_set_secret(smtpd.tls, name, bytes) || !str_eq(name, S("auth")))
         return;
     buf_reset(&smtpd.auth);
@@ -470,22 +622,34 @@ static void on_listener(str name, int fd) {
     l->fd = fd;
 }
 
+static unsigned accepted_from(enum role peer) {
+    switch ((int)peer) {
+    case ROLE_STORE: return FRAME_STORE_TO_SMTPD | FRAME_STORE_TO_WORKER;
+    case ROLE_KEYD: return FRAME_FROM_KEYD;
+    case ROLE_HTTPD: return FRAME_HTTPD_TO_SMTPD;
+    default: return 0;
+    }
+}
+
 static void on_peer(enum role peer, uint32_t instance, int fd) {
+    unsigned directions = accepted_from(peer);
     (void)instance;
-    if (peer != ROLE_STORE) {
+    if (!directions) {
         close(fd);
         return;
     }
-    if (smtpd.store) {
-        struct link *old = smtpd.store;
-        smtpd.store = NULL;
-        smtpd_core_store_down(&smtpd.core);
+    if (smtpd.links[peer]) {
+        struct link *old = smtpd.links[peer];
+        smtpd.links[peer] = NULL;
+        smtpd_core_down(&smtpd.core, peer);
         link_close(old);
     }
-    smtpd.store = link_open(role_base(), fd, FRAME_STORE_TO_SMTPD, &store_ops, NULL);
-    if (smtpd.store)
-        smtpd_core_store_up(&smtpd.core);
-    on_store_drained(NULL, NULL);
+    smtpd.links[peer] =
+        link_open(role_base(), fd, (enum frame_direction)directions, peer == ROLE_STORE ? &store_ops : &peer_ops, NULL);
+    if (smtpd.links[peer])
+        smtpd_core_up(&smtpd.core, peer);
+    if (peer == ROLE_STORE)
+        on_store_drained(NULL, NULL);
 }
 
 static bool has_tls(str listener) {
@@ -516,7 +680,8 @@ static unsigned workers_of(const struct conf *c) {
 }
 
 static enum err configure(const struct conf *c, bool first, struct why *w) {
-    (void)first;
+    if (first && c->mode == CONF_MODE_SERVER)
+        read_users();
     enum err e = tls_set_load(smtpd.tls, w);
     if (e)
         return e;
@@ -538,7 +703,8 @@ static void drain(void) {
     smtpd_core_drain(&smtpd.core, clock_mono_ms());
     LIST_EACH(&smtpd.core.sessions, node) {
         struct client *c = LIST_ENTRY(node, struct smtpd_session, node)->host;
-        set_deadline(c);
+        if (c)
+            set_deadline(c);
     }
     exit_when_empty();
 }
@@ -548,7 +714,7 @@ static void stop(void) {
     drain();
     LIST_EACH_SAFE(&smtpd.core.sessions, node) {
         struct smtpd_session *s = LIST_ENTRY(node, struct smtpd_session, node);
-        if (s->waits)
+        if (s->waits == SMTPD_FOR_STORE || s->inside)
             continue;
         smtp_server_refuse(&s->smtp, SMTP_R_SHUTDOWN, "shutdown");
         run_client(s->host, STR_NONE);
@@ -561,14 +727,26 @@ static const struct role_ops smtpd_role = {.role = ROLE_SMTPD,
                                            .peer = on_peer,
                                            .configure = configure,
                                            .drain = drain,
-                                           .stop = stop};
+                                           .stop = stop,
+                                           .other = on_other};
+
+/* ICU finds its data on first use: that is before the sandbox closes. */
+static bool warm_up(void) {
+    struct buf b = BUF(512);
+    bool good = charset_to_utf8(S("iso-2022-jp"), S("x"), &b) && idna_ascii(S("b\xc3\xbc"
+                                                                              "cher.example"),
+                                                                            &b);
+    buf_free(&b);
+    return good;
+}
 
 static bool prepare(void) {
     smtpd.tls = tls_set_new();
     smtpd.auth = BUF(AUTH_TEXT_MAX);
     list_init(&smtpd.starved);
     smtpd_core_init(&smtpd.core, &core_ops);
-    return smtpd.tls != NULL;
+    smtpd_core_up(&smtpd.core, ROLE_SUPERVISOR);
+    return smtpd.tls != NULL && warm_up();
 }
 
 int main(void) {

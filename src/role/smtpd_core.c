@@ -1,5 +1,12 @@
 #include "role/smtpd_core.h"
 
+#include "role/smtpd_auth.h"
+#include "role/smtpd_inject.h"
+#include "role/smtpd_inside.h"
+#include "role/smtpd_report.h"
+#include "role/smtpd_route.h"
+#include "role/smtpd_trace.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +16,9 @@ enum {
     CLIENTS_KEPT = 65536,         /* beyond: addresses without a connection are forgotten at once */
     SPACE_MAX = 32 * 1024 * 1024, /* an envelope or transcript while it is being cut into frames */
     SPACE_KEPT = 64 * 1024,
-    CONFIG_MEMORY_MAX = 4 * 1024 * 1024,
-    MECHANISMS_MAX = 256,
+    SECRET_MAX = 64 * 1024,
 };
 
-/* Connections of one address. */
 /* One address that limits bind; kept without connections until the hour of its messages is over. */
 struct smtpd_client {
     size_t count;            /* of connections */
@@ -24,115 +29,32 @@ struct smtpd_client {
 
 /* ---- configuration ---- */
 
-static enum smtp_policy policy_of(enum conf_policy p) {
-    return p == CONF_POLICY_MX           ? SMTP_POLICY_MX
-           : p == CONF_POLICY_SUBMISSION ? SMTP_POLICY_SUBMISSION
-                                         : SMTP_POLICY_SANDBOX;
-}
-
-static enum smtp_framing framing_of(enum conf_framing f) {
-    return f == CONF_FRAMING_REJECT      ? SMTP_FRAMING_REJECT
-           : f == CONF_FRAMING_NORMALIZE ? SMTP_FRAMING_NORMALIZE
-                                         : SMTP_FRAMING_KEEP;
-}
-
-static str mechanisms_of(struct smtpd_generation *g, bool binding, bool plaintext) {
-    struct buf b = BUF(MECHANISMS_MAX);
-    sasl_server_list(&g->users, binding, plaintext, &b);
-    str list = arena_str(&g->arena, buf_str(&b));
-    buf_free(&b);
-    return list;
-}
-
-static void fill_listener(struct smtpd_generation *g, struct smtpd_listener *l, const struct conf *c,
-                          const struct conf_listen *from, bool has_tls) {
-    bool sandbox = from->policy == CONF_POLICY_SANDBOX;
-    bool waits_for_tls = !sandbox && from->tls == CONF_TLS_STARTTLS;
-    l->proxy = from->proxy;
-    l->xclient = from->xclient;
-    l->smtp = (struct smtp_config){
-        .listener = arena_str(&g->arena, from->name),
-        .hostname = arena_str(&g->arena, c->hostname.n ? c->hostname : S("localhost")),
-        .greeting = arena_str(&g->arena, c->greeting),
-        .lmtp = from->protocol == CONF_PROTOCOL_LMTP,
-        .policy = policy_of(from->policy),
-        .tls = !has_tls ? SMTP_TLS_NONE : (enum smtp_tls_mode)from->tls,
-        .auth = (enum smtp_auth_mode)from->auth,
-        .framing = framing_of(from->framing),
-        .mechanisms_plain = waits_for_tls ? STR_NONE : mechanisms_of(g, false, sandbox),
-        .mechanisms_tls = mechanisms_of(g, true, true),
-        .command_max = c->smtp_command_max,
-        .transcript_max = c->transcript_max,
-        .header_max = c->smtp_header_max,
-        .message_max = c->smtp_message_max,
-        .rcpt_max = (unsigned)c->smtp_recipients_max,
-        .mail_max = (unsigned)c->smtp_transactions_max,
-        .errors_slow = (unsigned)c->smtp_errors_slow,
-        .errors_max = (unsigned)c->smtp_errors_max,
-        .hops_max = (unsigned)c->smtp_hops_max,
-        .command_ms = c->smtp_command_timeout,
-        .data_ms = c->smtp_data_timeout,
-        .message_ms = c->smtp_message_timeout,
-        .session_ms = c->smtp_session_timeout,
-        .handshake_ms = c->tls_handshake_timeout,
-    };
-}
-
-static void generation_unref(struct smtpd_generation *g) {
-    assert(g->refs > 0);
-    if (--g->refs)
-        return;
-    arena_free(&g->arena);
-    free(g);
-}
-
-static enum err fill_generation(struct smtpd_generation *g, const struct conf *c, str users, unsigned workers,
-                                bool (*has_tls)(str listener), struct why *w) {
-    enum err e = OK;
-    g->users.any = users.p == NULL && c->mode == CONF_MODE_SANDBOX;
-    if (users.p)
-        e = sasl_users_parse(users, &g->arena, &g->users, w);
-    if (e)
-        return e;
-    g->connections_max = c->smtp_connections_max / (workers ? workers : 1);
-    g->connections_max += g->connections_max == 0;
-    g->connections_per_client = c->smtp_connections_per_client;
-    g->messages_per_client = c->smtp_messages_per_client;
-    g->listeners = arena_alloc(&g->arena, (c->listen_count + 1) * sizeof *g->listeners);
-    for (size_t i = 0; g->listeners && i < c->listen_count; i++) {
-        const struct conf_listen *l = &c->listens[i];
-        if (l->protocol == CONF_PROTOCOL_HTTP)
-            continue;
-        if (l->tls == CONF_TLS_IMPLICIT && !has_tls(l->name))
-            return why(w, ERR_TLS, "listen %.*s: there is no certificate", STR_ARG(l->name));
-        fill_listener(g, &g->listeners[g->listener_count++], c, l, has_tls(l->name));
-    }
-    return g->arena.full ? why(w, ERR_NOMEM, "no memory for the configuration") : OK;
-}
-
 enum err smtpd_core_configure(struct smtpd_core *core, const struct conf *c, str users, unsigned workers,
                               bool (*has_tls)(str listener), struct why *w) {
-    struct smtpd_generation *g = calloc(1, sizeof *g);
-    if (!g)
-        return why(w, ERR_NOMEM, "no memory for the configuration");
-    g->refs = 1;
-    g->arena = ARENA(CONFIG_MEMORY_MAX);
-    enum err e = fill_generation(g, c, users, workers, has_tls, w);
-    if (e) {
-        generation_unref(g);
+    struct smtpd_generation *g;
+    enum err e = smtpd_generation_new(c, users, workers, has_tls, &g, w);
+    if (e)
         return e;
-    }
     if (core->generation)
-        generation_unref(core->generation);
+        smtpd_generation_unref(core->generation);
     core->generation = g;
+    smtpd_directory_forget(core);
     return OK;
 }
 
 /* ---- frames to the store ---- */
 
+void smtpd_core_send(struct smtpd_core *core, enum role to, const struct frame *f) {
+    if (core->up[to])
+        core->ops->send(to, f);
+}
+
+uint32_t smtpd_core_tag(struct smtpd_core *core) {
+    return ++core->next_tag;
+}
+
 static void send_frame(struct smtpd_core *core, const struct frame *f) {
-    if (core->store_up)
-        core->ops->send(f);
+    smtpd_core_send(core, ROLE_STORE, f);
 }
 
 static void send_body(struct smtpd_session *s) {
@@ -160,7 +82,17 @@ static void forget_mail(struct smtpd_session *s) {
     if (s->mail)
         map_remove(&s->core->mails, s->mail);
     s->mail = 0;
-    s->waits = false;
+    s->limit_taken = false;
+    if (s->waits == SMTPD_FOR_STORE)
+        s->waits = SMTPD_FOR_NOTHING;
+}
+
+static void forget_route(struct smtpd_session *s) {
+    s->smtp.envelope.deliveries = NULL;
+    s->smtp.envelope.delivery_count = 0;
+    s->smtp.envelope.edits = STR_NONE;
+    smtpd_route_free(s->route);
+    s->route = NULL;
 }
 
 static void new_id(struct smtpd_core *core, char id[ID_SIZE]) {
@@ -179,21 +111,75 @@ static struct buf *scratch(struct smtpd_core *core) {
 
 /* ---- what the conversation wants ---- */
 
+/* The answers to MAIL and RCPT that a decision gives. */
+static void answer_decision(struct smtpd_session *s, enum err e) {
+    const struct smtpd_route *r = s->route;
+    if (e == ERR_MORE)
+        s->waits = SMTPD_FOR_DIRECTORY;
+    else if (e == ERR_DENIED && r->code)
+        smtp_server_refusal_answer(&s->smtp, r->code, r->text);
+    else
+        smtp_server_answer(&s->smtp, e, STR_NONE);
+}
+
+static void judge_mail(struct smtpd_session *s) {
+    bool asked = s->route && s->waits == SMTPD_FOR_DIRECTORY;
+    s->waits = SMTPD_FOR_NOTHING;
+    if (!s->generation->routes) {
+        smtp_server_answer(&s->smtp, OK, STR_NONE);
+        return;
+    }
+    if (!asked) {
+        forget_route(s);
+        s->route = smtpd_route_new(s);
+    }
+    if (s->route)
+        answer_decision(s, smtpd_route_sender(s->route));
+    else
+        smtp_server_answer(&s->smtp, ERR_NOMEM, STR_NONE);
+}
+
+static void judge_rcpt(struct smtpd_session *s) {
+    s->waits = SMTPD_FOR_NOTHING;
+    if (s->route)
+        answer_decision(s, smtpd_route_rcpt(s->route));
+    else
+        smtp_server_answer(&s->smtp, OK, STR_NONE); /* one route: capture */
+}
+
 static bool take_message(struct smtpd_session *s);
+
+/* True: the store's word on the account's limits is on its way. */
+static bool ask_limit(struct smtpd_session *s) {
+    struct smtpd_core *core = s->core;
+    bool ours = s->inside && (s->inside->internal || s->inside->folder.n);
+    if (!s->route || !s->account.n || s->limit_taken || ours)
+        return false;
+    s->limit_tag = smtpd_core_tag(core);
+    if (!map_put(&core->waiting, s->limit_tag, s))
+        return false;
+    s->waits = SMTPD_FOR_LIMIT;
+    struct frame f = {FRAME_LIMIT_TAKE,
+                      .limit_take = {s->limit_tag, s->account, 1, (uint32_t)s->smtp.envelope.rcpt_count}};
+    send_frame(core, &f);
+    return true;
+}
 
 static void begin_mail(struct smtpd_session *s) {
     struct smtpd_core *core = s->core;
     char id[ID_SIZE];
-    if (!core->store_up || core->store_state) {
-        enum err e = core->store_up ? core->store_state : ERR_IO;
+    if (!core->up[ROLE_STORE] || core->store_state) {
+        enum err e = core->up[ROLE_STORE] ? core->store_state : ERR_IO;
         smtp_server_answer(&s->smtp, e, STR_NONE);
         return;
     }
-    if (!take_message(s)) {
+    if (!s->limit_taken && !take_message(s)) {
         core->ops->log(EV_SMTP_REFUSED, s, S("too many messages of this client"));
         smtp_server_answer(&s->smtp, ERR_LIMIT, STR_NONE);
         return;
     }
+    if (ask_limit(s))
+        return;
     s->mail = ++core->next_number;
     if (!map_put(&core->mails, s->mail, s)) {
         s->mail = 0;
@@ -201,25 +187,40 @@ static void begin_mail(struct smtpd_session *s) {
         return;
     }
     new_id(core, id);
+    if (s->inside)
+        smtpd_inside_began(s->inside, id);
     struct frame f = {FRAME_MAIL_BEGIN, .mail_begin = {s->mail, str_n(id, ID_SIZE), s->smtp.size_hint}};
     send_frame(core, &f);
     smtp_server_answer(&s->smtp, OK, str_n(id, ID_SIZE));
 }
 
-static void commit_mail(struct smtpd_session *s) {
-    struct smtpd_core *core = s->core;
-    send_body(s);
-    struct buf *b = scratch(core);
-    envelope_put(b, &s->smtp.envelope);
-    if (b->full || !s->mail) {
-        enum err e = s->mail ? ERR_NOMEM : ERR_IO;
-        struct frame gone = {FRAME_MAIL_ABORT, .mail_abort = {s->mail}};
-        if (s->mail)
-            send_frame(core, &gone);
-        forget_mail(s);
-        smtp_server_answer(&s->smtp, e, STR_NONE);
+static void limit_taken(struct smtpd_core *core, const struct frame_limit_taken *f) {
+    struct smtpd_session *s = map_remove(&core->waiting, f->tag);
+    if (!s || s->waits != SMTPD_FOR_LIMIT || s->limit_tag != f->tag)
         return;
-    }
+    s->waits = SMTPD_FOR_NOTHING;
+    if (smtpd_session_over(s))
+        return;
+    s->limit_taken = f->err == OK;
+    if (s->limit_taken)
+        begin_mail(s);
+    else
+        smtp_server_answer(&s->smtp, f->err < ERR_COUNT ? f->err : ERR_IO, f->text);
+    if (f->err == ERR_LIMIT)
+        core->ops->log(EV_SMTP_REFUSED, s, S("the account's limit is reached"));
+    smtpd_session_answered(s);
+}
+
+static void drop_mail(struct smtpd_session *s) {
+    struct frame gone = {FRAME_MAIL_ABORT, .mail_abort = {s->mail}};
+    if (s->mail)
+        send_frame(s->core, &gone);
+    forget_mail(s);
+    forget_route(s);
+}
+
+static void send_mail(struct smtpd_session *s, struct buf *b) {
+    struct smtpd_core *core = s->core;
     FRAME_CHUNKS(buf_str(b), envelope) {
         struct frame f = {FRAME_MAIL_ENVELOPE, .mail_envelope = {s->mail, envelope}};
         send_frame(core, &f);
@@ -232,62 +233,43 @@ static void commit_mail(struct smtpd_session *s) {
     }
     struct frame f = {FRAME_MAIL_COMMIT, .mail_commit = {s->mail}};
     send_frame(core, &f);
-    s->waits = true;
+}
+
+static void commit_mail(struct smtpd_session *s) {
+    s->waits = SMTPD_FOR_NOTHING;
+    send_body(s);
+    enum err e = s->route && s->mail ? smtpd_route_finish(s->route) : OK;
+    if (e == ERR_MORE) {
+        s->waits = SMTPD_FOR_DIRECTORY;
+        return;
+    }
+    struct buf *b = scratch(s->core);
+    envelope_put(b, &s->smtp.envelope);
+    if (!e && !s->mail)
+        e = ERR_IO;
+    if (!e && b->full)
+        e = ERR_NOMEM;
+    if (e) {
+        answer_decision(s, e);
+        drop_mail(s);
+        return;
+    }
+    send_mail(s, b);
+    forget_route(s);
+    s->waits = SMTPD_FOR_STORE;
 }
 
 static void abort_mail(struct smtpd_session *s) {
-    struct frame f = {FRAME_MAIL_ABORT, .mail_abort = {s->mail}};
     buf_reset(&s->core->body);
-    if (!s->mail)
-        return;
-    send_frame(s->core, &f);
-    s->core->ops->log(EV_SMTP_ABORTED, s, STR_NONE);
-    forget_mail(s);
+    if (s->mail)
+        s->core->ops->log(EV_SMTP_ABORTED, s, STR_NONE);
+    drop_mail(s);
 }
 
-static void end_auth(struct smtpd_session *s) {
-    if (!s->sasl)
-        return;
-    sasl_server_end(s->sasl);
-    free(s->sasl);
-    s->sasl = NULL;
-}
-
-static enum sasl_result start_auth(struct smtpd_session *s) {
-    uint8_t bytes[32];
-    const struct smtp_server *smtp = &s->smtp;
-    bool bound = s->core->ops->binding(s, bytes);
-    return sasl_server_start(s->sasl, &s->generation->users, sasl_mechanism_find(smtp->auth.mechanism),
-                             bound ? str_n(bytes, sizeof bytes) : STR_NONE,
-                             smtp->auth.has_response ? &smtp->auth.response : NULL);
-}
-
-static void step_auth(struct smtpd_session *s) {
-    static const enum smtp_auth_failure failures[] = {[SASL_OK] = SMTP_AUTH_UNAVAILABLE,
-                                                      [SASL_MALFORMED] = SMTP_AUTH_MALFORMED,
-                                                      [SASL_TOO_LONG] = SMTP_AUTH_TOO_LONG,
-                                                      [SASL_BAD_CREDENTIALS] = SMTP_AUTH_BAD,
-                                                      [SASL_UNAVAILABLE] = SMTP_AUTH_UNAVAILABLE};
-    bool first = s->smtp.auth.first;
-    if (first)
-        end_auth(s);
-    if (first)
-        s->sasl = calloc(1, sizeof *s->sasl);
-    if (!s->sasl) {
-        smtp_server_auth_failed(&s->smtp, SMTP_AUTH_UNAVAILABLE);
-        return;
-    }
-    enum sasl_result r = first ? start_auth(s) : sasl_server_step(s->sasl, s->smtp.auth.response);
-    if (r == SASL_CHALLENGE) {
-        smtp_server_auth_challenge(&s->smtp, buf_str(&s->sasl->challenge));
-        return;
-    }
-    s->core->ops->log(r == SASL_DONE ? EV_SMTP_AUTH : EV_SMTP_AUTH_FAILED, s, buf_str(&s->sasl->user));
-    if (r == SASL_DONE)
-        smtp_server_auth_ok(&s->smtp, buf_str(&s->sasl->user));
-    else
-        smtp_server_auth_failed(&s->smtp, failures[s->sasl->failure]);
-    end_auth(s);
+static void take_body(struct smtpd_session *s) {
+    if (s->route)
+        smtpd_route_body(s->route, s->smtp.body);
+    add_body(s, s->smtp.body);
 }
 
 static void log_errors(struct smtpd_session *s) {
@@ -297,32 +279,39 @@ static void log_errors(struct smtpd_session *s) {
         s->core->ops->log(EV_SMTP_REJECTED, s, smtp_reply_of(id)->text);
 }
 
+/* What the host of the conversation answers, at once or, when the session waits, later. */
+static void judge(struct smtpd_session *s, enum smtp_want want) {
+    switch (want) {
+    case SMTP_WANT_BODY: take_body(s); break;
+    case SMTP_WANT_ABORT: abort_mail(s); break;
+    case SMTP_WANT_MAIL: judge_mail(s); break;
+    case SMTP_WANT_RCPT: judge_rcpt(s); break;
+    case SMTP_WANT_BEGIN: begin_mail(s); break;
+    case SMTP_WANT_COMMIT: commit_mail(s); break;
+    case SMTP_WANT_AUTH: smtpd_auth_step(s); break;
+    default: assert(!"a want");
+    }
+}
+
 /* Steps until the host is needed. */
 static enum smtpd_do run_steps(struct smtpd_session *s, str *in, uint64_t now_ms) {
     for (;;) {
-        switch (smtp_server_step(&s->smtp, in, now_ms)) {
+        enum smtp_want want = smtp_server_step(&s->smtp, in, now_ms);
+        switch (want) {
         case SMTP_WANT_INPUT: return SMTPD_READ;
-        case SMTP_WANT_BODY: add_body(s, s->smtp.body); break;
-        case SMTP_WANT_ABORT: abort_mail(s); break;
-        case SMTP_WANT_RCPT: smtp_server_answer(&s->smtp, OK, STR_NONE); break; /* one route: capture */
-        case SMTP_WANT_BEGIN: begin_mail(s); break;
-        case SMTP_WANT_COMMIT:
-            commit_mail(s);
-            if (s->waits)
-                return SMTPD_WAIT;
-            break;
-        case SMTP_WANT_AUTH: step_auth(s); break;
         case SMTP_WANT_STARTTLS: return SMTPD_TLS;
         case SMTP_WANT_FLUSH: return SMTPD_FLUSH;
         case SMTP_WANT_DELAY: return SMTPD_DELAY;
         case SMTP_WANT_CLOSE: return SMTPD_CLOSE;
-        default: assert(!"a want");
+        default: judge(s, want);
         }
+        if (s->waits)
+            return SMTPD_WAIT;
     }
 }
 
 enum smtpd_do smtpd_session_run(struct smtpd_session *s, str *in, uint64_t now_ms) {
-    if (s->waits && s->smtp.mode != SMTP_MODE_END)
+    if (s->waits && !smtpd_session_over(s))
         return SMTPD_WAIT;
     enum smtpd_do what = run_steps(s, in, now_ms);
     send_body(s);
@@ -330,14 +319,27 @@ enum smtpd_do smtpd_session_run(struct smtpd_session *s, str *in, uint64_t now_m
     return what;
 }
 
-/* ---- sessions ---- */
-
-static struct smtpd_listener *find_listener(struct smtpd_generation *g, str name) {
-    for (size_t i = 0; g && i < g->listener_count; i++)
-        if (str_eq(g->listeners[i].smtp.listener, name))
-            return &g->listeners[i];
-    return NULL;
+bool smtpd_session_over(const struct smtpd_session *s) {
+    return s->smtp.mode == SMTP_MODE_END;
 }
+
+void smtpd_session_answered(struct smtpd_session *s) {
+    if (s->waits)
+        return;
+    if (s->inside)
+        smtpd_inside_run(s->inside);
+    else
+        s->core->ops->on_wake(s);
+}
+
+void smtpd_session_known(struct smtpd_session *s) {
+    if (s->waits != SMTPD_FOR_DIRECTORY || smtpd_session_over(s))
+        return;
+    judge(s, s->smtp.want);
+    smtpd_session_answered(s);
+}
+
+/* ---- sessions ---- */
 
 static bool is_near(str address) {
     struct conf_ip ip;
@@ -420,10 +422,15 @@ static void apply_limits(struct smtpd_session *s, str client) {
         core->ops->log(EV_SMTP_REFUSED, s, str_of(s->smtp.reason));
 }
 
-struct smtpd_session *smtpd_session_new(struct smtpd_core *core, str listener, str client, uint16_t client_port,
-                                        str server, uint16_t server_port, uint64_t now_ms, uint64_t wall_us) {
-    struct smtpd_listener *l = find_listener(core->generation, listener);
-    struct smtpd_session *s = l ? calloc(1, sizeof *s) : NULL;
+/* Whom the system knows: only on a socket for users, and only when nobody speaks for others there. */
+static bool is_local(const struct smtpd_listener *l, const struct smtpd_caller *c) {
+    return c->user.n && l->smtp.policy == SMTP_POLICY_SUBMISSION && str_eq(c->client, S("unix")) &&
+           !conf_network_match(&l->proxy, c->client);
+}
+
+static struct smtpd_session *session_new(struct smtpd_core *core, struct smtpd_listener *l,
+                                         const struct smtpd_caller *c, bool local, uint64_t now_ms, uint64_t wall_us) {
+    struct smtpd_session *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
     s->core = core;
@@ -431,19 +438,40 @@ struct smtpd_session *smtpd_session_new(struct smtpd_core *core, str listener, s
     s->generation->refs++;
     s->listener = l;
     s->number = ++core->next_number;
+    s->local = local;
+    s->trusted = local && c->trusted;
     new_id(core, s->id);
     struct smtp_peer peer = {.session = str_n(s->id, ID_SIZE),
-                             .client_address = client,
-                             .server_address = server,
-                             .client_port = client_port,
-                             .server_port = server_port,
-                             .proxy = conf_network_match(&l->proxy, client),
-                             .xclient = conf_network_match(&l->xclient, client)};
+                             .client_address = c->client,
+                             .server_address = c->server,
+                             .client_port = c->client_port,
+                             .server_port = c->server_port,
+                             .proxy = conf_network_match(&l->proxy, c->client),
+                             .xclient = conf_network_match(&l->xclient, c->client),
+                             .user = local ? c->user : STR_NONE};
     smtp_server_init(&s->smtp, &l->smtp, &peer, now_ms, wall_us);
     list_add_tail(&core->sessions, &s->node);
     core->session_count++;
+    smtpd_trace_session(s);
     core->ops->log(EV_SMTP_CONNECT, s, STR_NONE);
-    apply_limits(s, client);
+    return s;
+}
+
+struct smtpd_session *smtpd_session_new(struct smtpd_core *core, const struct smtpd_caller *c, uint64_t now_ms,
+                                        uint64_t wall_us) {
+    struct smtpd_listener *l = smtpd_generation_listener(core->generation, c->listener);
+    bool local = l && core->generation->routes && is_local(l, c);
+    struct smtpd_session *s = l ? session_new(core, l, c, local, now_ms, wall_us) : NULL;
+    if (s)
+        apply_limits(s, c->client);
+    return s;
+}
+
+struct smtpd_session *smtpd_session_inside(struct smtpd_core *core, struct smtpd_inside *inside,
+                                           const struct smtpd_caller *c, struct smtpd_listener *l) {
+    struct smtpd_session *s = session_new(core, l, c, c->user.n > 0, core->ops->now_ms(), core->ops->wall_us());
+    if (s)
+        s->inside = inside;
     return s;
 }
 
@@ -473,6 +501,7 @@ static void send_session(struct smtpd_session *s) {
     const char *reason = s->smtp.reason ? s->smtp.reason : "";
     e->rcpts = NULL;
     e->rcpt_count = 0;
+    e->account = s->account;
     e->id = e->sender = e->sender_params = STR_NONE;
     e->protocol = smtp_server_protocol(&s->smtp);
     struct frame begin = {FRAME_SESSION_BEGIN, .session_begin = {s->number, str_n(s->id, ID_SIZE)}};
@@ -499,14 +528,17 @@ void smtpd_session_free(struct smtpd_session *s) {
     if (s->smtp.attack)
         core->ops->log(EV_SMTP_ATTACK, s, str_of(s->smtp.reason));
     core->ops->log(EV_SMTP_DISCONNECT, s, str_of(s->smtp.reason));
+    forget_route(s);
     send_session(s);
     forget_mail(s);
-    end_auth(s);
+    if (s->waits == SMTPD_FOR_LIMIT)
+        map_remove(&core->waiting, s->limit_tag);
+    smtpd_auth_end(s);
     client_unref(core, s->client);
     smtp_server_free(&s->smtp);
     list_remove(&s->node);
     core->session_count--;
-    generation_unref(s->generation);
+    smtpd_generation_unref(s->generation);
     free(s);
 }
 
@@ -516,7 +548,7 @@ static void mail_done(struct smtpd_core *core, uint64_t mail, enum err e) {
     struct smtpd_session *s = map_get(&core->mails, mail);
     if (!s)
         return; /* its session has ended meanwhile */
-    bool waits = s->waits && s->smtp.mode != SMTP_MODE_END;
+    bool waits = s->waits == SMTPD_FOR_STORE && !smtpd_session_over(s);
     forget_mail(s);
     if (!waits) {
         smtp_server_mail_lost(&s->smtp, e ? e : ERR_IO);
@@ -524,7 +556,7 @@ static void mail_done(struct smtpd_core *core, uint64_t mail, enum err e) {
     }
     smtp_server_answer(&s->smtp, e, STR_NONE);
     core->ops->log(e ? EV_SMTP_REJECTED : EV_SMTP_ACCEPTED, s, e ? str_of(err_name(e)) : s->smtp.envelope.id);
-    core->ops->on_wake(s);
+    smtpd_session_answered(s);
 }
 
 void smtpd_core_frame(struct smtpd_core *core, const struct frame *f) {
@@ -533,22 +565,61 @@ void smtpd_core_frame(struct smtpd_core *core, const struct frame *f) {
         mail_done(core, f->mail_done.mail, f->mail_done.err < ERR_COUNT ? f->mail_done.err : ERR_IO);
         break;
     case FRAME_STORE_STATE: core->store_state = f->store_state.err < ERR_COUNT ? f->store_state.err : ERR_IO; break;
-    default: break;
+    case FRAME_LOOKED_UP: smtpd_directory_told(core, &f->looked_up); break;
+    case FRAME_DIRECTORY_CHANGED: smtpd_directory_forget(core); break;
+    case FRAME_LIMIT_TAKEN: limit_taken(core, &f->limit_taken); break;
+    default:
+        if (!smtpd_auth_frame(core, f) && !smtpd_inject_frame(core, f) && !smtpd_trace_frame(core, f))
+            smtpd_report_frame(core, f);
     }
 }
 
-void smtpd_core_store_up(struct smtpd_core *core) {
-    core->store_up = true;
-    core->store_state = OK;
+void smtpd_core_up(struct smtpd_core *core, enum role peer) {
+    core->up[peer] = true;
+    if (peer == ROLE_STORE)
+        core->store_state = OK;
 }
 
-void smtpd_core_store_down(struct smtpd_core *core) {
-    core->store_up = false;
+/* Who waits for a limit is told that it cannot be known now. */
+static void limits_down(struct smtpd_core *core) {
+    struct smtpd_session *s;
+    for (size_t at = 0; (s = map_next(&core->waiting, &at));) {
+        struct frame_limit_taken f = {s->limit_tag, ERR_IO, STR_NONE};
+        if (s->waits != SMTPD_FOR_LIMIT)
+            continue;
+        limit_taken(core, &f);
+        at = 0;
+    }
+}
+
+static void store_down(struct smtpd_core *core) {
     LIST_EACH_SAFE(&core->sessions, node) {
         struct smtpd_session *s = LIST_ENTRY(node, struct smtpd_session, node);
         if (s->mail)
             mail_done(core, s->mail, ERR_IO);
     }
+    smtpd_directory_down(core);
+    limits_down(core);
+    smtpd_reports_down(core);
+}
+
+void smtpd_core_down(struct smtpd_core *core, enum role peer) {
+    core->up[peer] = false;
+    if (peer == ROLE_STORE)
+        store_down(core);
+    if (peer == ROLE_KEYD)
+        smtpd_auth_down(core);
+    if (peer == ROLE_HTTPD)
+        smtpd_injections_down(core), smtpd_traces_down(core);
+}
+
+bool smtpd_core_busy(const struct smtpd_core *core) {
+    LIST_EACH((struct list *)&core->sessions, node) {
+        const struct smtpd_session *s = LIST_ENTRY(node, struct smtpd_session, node);
+        if (!s->inside || s->waits == SMTPD_FOR_STORE)
+            return true;
+    }
+    return false;
 }
 
 void smtpd_core_drain(struct smtpd_core *core, uint64_t now_ms) {
@@ -558,25 +629,39 @@ void smtpd_core_drain(struct smtpd_core *core, uint64_t now_ms) {
 }
 
 void smtpd_core_init(struct smtpd_core *core, const struct smtpd_ops *ops) {
-    uint64_t seeds[2];
+    uint64_t seeds[3];
     ops->random(seeds, sizeof seeds);
     *core = (struct smtpd_core){.ops = ops,
                                 .mails = MAP(seeds[0]),
+                                .waiting = MAP(seeds[0]),
+                                .injections = MAP(seeds[0]),
+                                .reports = MAP(seeds[0]),
                                 .clients = MAP(seeds[1]),
+                                .srs_secret = BUF(SECRET_MAX),
                                 .body = BUF(FRAME_CHUNK),
                                 .space = BUF(SPACE_MAX)};
     list_init(&core->sessions);
+    list_init(&core->traces);
+    smtpd_directory_init(&core->directory, seeds[2]);
 }
 
 void smtpd_core_free(struct smtpd_core *core) {
+    smtpd_injections_down(core);
+    smtpd_reports_down(core);
+    smtpd_traces_down(core);
     assert(core->session_count == 0);
     if (core->generation)
-        generation_unref(core->generation);
+        smtpd_generation_unref(core->generation);
+    smtpd_directory_free(&core->directory);
     map_free(&core->mails);
+    map_free(&core->waiting);
+    map_free(&core->injections);
+    map_free(&core->reports);
     size_t at = 0;
     for (struct smtpd_client *c; (c = map_next(&core->clients, &at));)
         free(c);
     map_free(&core->clients);
+    buf_wipe(&core->srs_secret);
     buf_free(&core->body);
     buf_free(&core->space);
 }

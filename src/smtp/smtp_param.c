@@ -1,8 +1,9 @@
 #include "smtp/smtp_param.h"
 
 #include "base/code.h"
+#include "base/date.h"
 
-enum { ENVID_MAX = 100, ORCPT_MAX = 500, AUTH_MAX = 500, SIZE_DIGITS_MAX = 20 };
+enum { SECONDS_DIGITS_MAX = 9, ENVID_MAX = 100, ORCPT_MAX = 500, AUTH_MAX = 500, SIZE_DIGITS_MAX = 20 };
 
 static int hex_upper(char c) {
     if (char_is_digit(c))
@@ -79,6 +80,49 @@ static bool value_envid(str v, struct smtp_params *p) {
 static bool value_auth(str v, struct smtp_params *p) {
     p->auth = v;
     return str_eq(v, S("<>")) || (v.n && v.n <= AUTH_MAX && smtp_xtext_valid(v));
+}
+
+/* RFC 4865 6: one of the two; no leading zero. */
+static bool value_holdfor(str v, struct smtp_params *p) {
+    return !p->hold_until_us && v.n && v.n <= SECONDS_DIGITS_MAX && v.p[0] != '0' && str_u64(v, &p->hold_s);
+}
+
+static bool value_holduntil(str v, struct smtp_params *p) {
+    struct date d;
+    if (p->hold_s || !v.n || !date_parse_3339(v, &d) || d.us <= 0)
+        return false;
+    p->hold_until_us = d.us;
+    return true;
+}
+
+/* RFC 2852 4: [+-]seconds;mode[T].  What must be returned when it is late cannot be late already. */
+static bool value_by(str v, struct smtp_params *p) {
+    str digits;
+    uint64_t seconds;
+    if (!str_cut(&v, ';', &digits))
+        return false;
+    bool minus = str_skip_char(&digits, '-');
+    if (!minus)
+        str_skip_char(&digits, '+');
+    if (digits.n > SECONDS_DIGITS_MAX || !str_u64(digits, &seconds))
+        return false;
+    p->by_s = minus ? -(int64_t)seconds : (int64_t)seconds;
+    p->by_mode = v.n == 0 ? 0 : char_upper(v.p[0]) == 'N' ? 1 : char_upper(v.p[0]) == 'R' ? 2 : 0;
+    if (!p->by_mode || (p->by_mode == 2 && p->by_s <= 0))
+        return false;
+    if (v.n == 2 && char_upper(v.p[1]) == 'T')
+        p->by_mode += 4;
+    return v.n == 1 || p->by_mode > 4;
+}
+
+/* RFC 6710 2: -9 to 9. */
+static bool value_priority(str v, struct smtp_params *p) {
+    bool minus = str_skip_char(&v, '-');
+    if (v.n != 1 || !char_is_digit(v.p[0]))
+        return false;
+    unsigned digit = (unsigned)(v.p[0] - '0');
+    p->priority = minus ? 10 - digit : 10 + digit;
+    return true;
 }
 
 static bool value_notify(str v, struct smtp_params *p) {

@@ -1,5 +1,5 @@
 /* smtp_param.h - the ESMTP parameters of MAIL and RCPT (RFC 5321 4.1.2), one row each in smtp_param.def: SIZE BODY
- * SMTPUTF8 RET ENVID AUTH REQUIRETLS, NOTIFY ORCPT.
+ * SMTPUTF8 RET ENVID AUTH REQUIRETLS HOLDFOR HOLDUNTIL BY MT-PRIORITY, NOTIFY ORCPT.
  * Pure: no allocation.  Texts point into the input and are still encoded (xtext): they are kept as given, but are
  * refused when what they encode could inject anything (controls). */
 #ifndef SMTP_SMTP_PARAM_H
@@ -21,8 +21,13 @@ struct smtp_params {
     bool smtputf8, requiretls;
     enum smtp_ret ret;
     str envid, auth, orcpt;
-    unsigned notify; /* set of smtp_notify; 0: not given */
-    str bad;         /* after an error: the parameter at fault */
+    uint64_t hold_s;       /* HOLDFOR: so many seconds; 0: not given */
+    int64_t hold_until_us; /* HOLDUNTIL: since 1970; 0: not given */
+    int64_t by_s;          /* BY: may be negative with mode N */
+    unsigned by_mode;      /* 1: N, 2: R, + 4: T, as in the envelope; 0: not given */
+    unsigned priority;     /* MT-PRIORITY + 10: 1 to 19; 0: not given */
+    unsigned notify;       /* set of smtp_notify; 0: not given */
+    str bad;               /* after an error: the parameter at fault */
 };
 
 /* OK; ERR_UNSUPPORTED: unknown or not for this command (555 5.5.4); ERR_EXISTS: given twice (501); ERR_SYNTAX: its

@@ -28,20 +28,46 @@ void smtp_server_say_text(struct smtp_server *s, unsigned code, bool more, str s
     buf_add(&s->out, S("\r\n"));
 }
 
-void smtp_server_say(struct smtp_server *s, enum smtp_reply_id id, str detail) {
+/* False: it was one too many, which has been said. */
+static bool count_error(struct smtp_server *s, enum smtp_reply_id id) {
     const struct smtp_reply *r = smtp_reply_of(id);
     if (r->code >= 400)
         s->last_error = id;
-    if (r->counts)
-        s->errors++;
-    if (r->counts && s->errors >= s->config->errors_max) {
+    if (!r->counts)
+        return true;
+    s->errors++;
+    if (s->errors >= s->config->errors_max) {
         r = smtp_reply_of(SMTP_R_ERRORS_MANY);
-        detail = STR_NONE;
         smtp_server_end(s, "too many errors");
-    } else if (r->counts && s->errors >= s->config->errors_slow) {
-        s->delay_ms = s->now_ms + DELAY_MS;
+        smtp_server_say_text(s, r->code, false, r->status, r->text, STR_NONE);
+        return false;
     }
-    smtp_server_say_text(s, r->code, false, r->status, r->text, detail);
+    if (s->errors >= s->config->errors_slow)
+        s->delay_ms = s->now_ms + DELAY_MS;
+    return true;
+}
+
+void smtp_server_say(struct smtp_server *s, enum smtp_reply_id id, str detail) {
+    const struct smtp_reply *r = smtp_reply_of(id);
+    if (count_error(s, id))
+        smtp_server_say_text(s, r->code, false, r->status, r->text, detail);
+}
+
+static bool has_status(str text) {
+    return text.n > 2 && (text.p[0] == '2' || text.p[0] == '4' || text.p[0] == '5') && text.p[1] == '.';
+}
+
+static void say_words(struct smtp_server *s, enum smtp_reply_id id, unsigned code, str text) {
+    const struct smtp_reply *r = smtp_reply_of(id);
+    str status = !code || r->code == code ? r->status : code < 500 ? S("4.7.1") : S("5.7.1");
+    if (!text.n)
+        text = r->text;
+    if (count_error(s, id))
+        smtp_server_say_text(s, code ? code : r->code, false, has_status(text) ? STR_NONE : status, text, STR_NONE);
+}
+
+void smtp_server_say_no(struct smtp_server *s, enum smtp_reply_id id) {
+    say_words(s, id, s->answer.code, s->answer.text);
 }
 
 void smtp_server_note(struct smtp_server *s, str text) {
@@ -83,10 +109,17 @@ static void forget_mail(struct smtp_server *s) {
     e->mail_us = e->rcpt_us = e->data_us = e->received_us = 0;
     e->bare_cr = e->bare_lf = e->nul = e->long_lines = e->eight_bit = 0;
     e->transaction = e->chunking = 0;
+    e->priority = e->hold_until_us = e->deliver_by_us = e->deliver_by_mode = 0;
+    e->require_tls = e->utf8 = e->binary = 0;
+    e->edits = e->account = STR_NONE;
+    e->edited_size = 0;
+    e->deliveries = NULL;
+    e->delivery_count = 0;
     e->rcpts = NULL;
     e->rcpt_count = s->rcpt_cap = 0;
     s->rcpt = (struct envelope_rcpt){0};
     s->fault = SMTP_R_NONE;
+    s->fault_text = STR_NONE;
     s->over = false;
     s->size = s->size_hint = 0;
     s->utf8 = s->binary = s->rcpt_failed = false;
@@ -115,22 +148,13 @@ str smtp_server_protocol(struct smtp_server *s) {
     buf_add(&b, s->config->lmtp ? (s->utf8 ? S("UTF8LMTP") : S("LMTP")) : (s->utf8 ? S("UTF8SMTP") : S("ESMTP")));
     if (s->tls)
         buf_char(&b, 'S');
-    if (s->authenticated)
+    if (s->authenticated && !s->known)
         buf_char(&b, 'A');
     return arena_str(&s->mail, buf_str(&b));
 }
 
 enum smtp_reply_id smtp_server_refusal(enum err e) {
     return e == ERR_FULL ? SMTP_R_STORE_FULL : e == ERR_LIMIT ? SMTP_R_MESSAGES_MANY : SMTP_R_STORE_ERROR;
-}
-
-void smtp_server_say_store_error(struct smtp_server *s) {
-    enum smtp_reply_id id = smtp_server_refusal(s->answer.e);
-    const struct smtp_reply *r = smtp_reply_of(id);
-    if (s->answer.text.n)
-        smtp_server_say_text(s, r->code, false, r->status, s->answer.text, STR_NONE);
-    else
-        smtp_server_say(s, id, STR_NONE);
 }
 
 /* The answer to the final dot: one, or in LMTP one for each recipient.  These may be many: said one a turn, so that the
@@ -147,10 +171,8 @@ static enum smtp_want say_answer(struct smtp_server *s, str *in) {
     (void)in;
     if (s->final.id == SMTP_R_QUEUED)
         smtp_server_say(s, SMTP_R_QUEUED, s->envelope.id);
-    else if (s->final.id == SMTP_R_STORE_ERROR)
-        smtp_server_say_store_error(s);
     else
-        smtp_server_say(s, s->final.id, STR_NONE);
+        smtp_server_say_no(s, s->final.id);
     if (--s->final.left || s->mode == SMTP_MODE_END)
         return SMTP_GO_ON;
     s->mode = SMTP_MODE_COMMAND;
@@ -160,7 +182,9 @@ static enum smtp_want say_answer(struct smtp_server *s, str *in) {
 
 static enum smtp_want after_commit(struct smtp_server *s) {
     s->messages += s->answer.e == OK;
-    return answer_message(s, s->answer.e == OK ? SMTP_R_QUEUED : SMTP_R_STORE_ERROR);
+    if (s->answer.code)
+        return answer_message(s, SMTP_R_MESSAGE_REFUSED);
+    return answer_message(s, s->answer.e == OK ? SMTP_R_QUEUED : smtp_server_refusal(s->answer.e));
 }
 
 static void complete_envelope(struct smtp_server *s) {
@@ -172,6 +196,8 @@ static void complete_envelope(struct smtp_server *s) {
     e->nul = s->data.nul;
     e->long_lines = s->data.long_lines;
     e->eight_bit = s->data.eight_bit;
+    e->utf8 = s->utf8;
+    e->binary = s->binary;
 }
 
 static void note_bytes(struct smtp_server *s, uint64_t n, const char *what) {
@@ -217,8 +243,9 @@ static enum smtp_reply_id verdict(const struct smtp_server *s) {
 /* The last byte has come. */
 static enum smtp_want message_complete(struct smtp_server *s) {
     if (verdict(s)) {
-        s->answer.e = s->fault == SMTP_R_STORE_FULL ? ERR_FULL : ERR_IO;
-        s->answer.text = STR_NONE;
+        s->answer.e = ERR_IO;
+        s->answer.code = 0;
+        s->answer.text = s->fault ? s->fault_text : STR_NONE;
         return answer_message(s, verdict(s));
     }
     complete_envelope(s);
@@ -262,7 +289,10 @@ static enum smtp_want chunk_complete(struct smtp_server *s) {
         return smtp_server_reply(s, s->chunk.refused);
     if (s->chunk.last)
         return message_complete(s);
-    smtp_server_say(s, verdict(s) ? verdict(s) : SMTP_R_OK, STR_NONE);
+    if (verdict(s))
+        say_words(s, verdict(s), 0, s->fault ? s->fault_text : STR_NONE);
+    else
+        smtp_server_say(s, SMTP_R_OK, STR_NONE);
     return SMTP_GO_ON;
 }
 
@@ -460,9 +490,9 @@ static reader *const readers[] = {
 
 typedef enum smtp_want resumer(struct smtp_server *s);
 static resumer *const resumers[SMTP_WANTS] = {
-    [SMTP_WANT_RCPT] = smtp_server_after_rcpt, [SMTP_WANT_BEGIN] = smtp_server_after_begin,
-    [SMTP_WANT_COMMIT] = after_commit,         [SMTP_WANT_AUTH] = smtp_server_after_auth,
-    [SMTP_WANT_STARTTLS] = after_tls,
+    [SMTP_WANT_MAIL] = smtp_server_after_mail,   [SMTP_WANT_RCPT] = smtp_server_after_rcpt,
+    [SMTP_WANT_BEGIN] = smtp_server_after_begin, [SMTP_WANT_COMMIT] = after_commit,
+    [SMTP_WANT_AUTH] = smtp_server_after_auth,   [SMTP_WANT_STARTTLS] = after_tls,
 };
 
 static void check_invariants(const struct smtp_server *s) {
@@ -517,15 +547,23 @@ void smtp_server_sent(struct smtp_server *s) {
 
 /* ---- what the host says ---- */
 
-static void set_answer(struct smtp_server *s, enum err e, str text) {
+static void set_answer(struct smtp_server *s, enum err e, unsigned code, str text) {
     s->answer.e = e;
+    s->answer.code = code;
     s->answer.text = text.n ? arena_str(&s->mail, text) : STR_NONE;
     s->answered = true;
 }
 
 void smtp_server_answer(struct smtp_server *s, enum err e, str text) {
-    assert(s->want == SMTP_WANT_RCPT || s->want == SMTP_WANT_BEGIN || s->want == SMTP_WANT_COMMIT);
-    set_answer(s, e, text);
+    assert(s->want == SMTP_WANT_MAIL || s->want == SMTP_WANT_RCPT || s->want == SMTP_WANT_BEGIN ||
+           s->want == SMTP_WANT_COMMIT);
+    set_answer(s, e, 0, text);
+}
+
+void smtp_server_refusal_answer(struct smtp_server *s, unsigned code, str text) {
+    assert(s->want == SMTP_WANT_MAIL || s->want == SMTP_WANT_RCPT || s->want == SMTP_WANT_COMMIT);
+    assert(code >= 400 && code <= 599);
+    set_answer(s, ERR_DENIED, code, text);
 }
 
 void smtp_server_auth_challenge(struct smtp_server *s, str challenge) {
@@ -607,7 +645,7 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
 static uint64_t phase_deadline(const struct smtp_server *s) {
     const struct smtp_config *c = s->config;
     if (s->want == SMTP_WANT_COMMIT || s->want == SMTP_WANT_BEGIN || s->want == SMTP_WANT_RCPT ||
-        s->want == SMTP_WANT_AUTH)
+        s->want == SMTP_WANT_MAIL || s->want == SMTP_WANT_AUTH)
         return s->phase_ms + HOST_MS;
     switch (s->mode) {
     case SMTP_MODE_TLS:
@@ -670,6 +708,9 @@ void smtp_server_init(struct smtp_server *s, const struct smtp_config *config, c
     s->envelope.server_address = arena_str(&s->session, peer->server_address);
     s->envelope.server_port = peer->server_port;
     s->envelope.connected_us = wall_us;
+    s->known = s->authenticated = peer->user.n > 0;
+    s->envelope.auth_user = arena_str(&s->session, peer->user);
+    s->envelope.auth_mechanism = peer->user.n ? S("EXTERNAL") : STR_NONE;
 }
 
 void smtp_server_free(struct smtp_server *s) {

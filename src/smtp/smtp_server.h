@@ -2,17 +2,21 @@
  * bytes out, and the one thing it wants next.
  *
  *     smtp_server_init(&s, config, &peer, now_ms, wall_us);
- *     loop:  want = smtp_server_step(&s, &in, now_ms)      eats from the front of in; what is left belongs to the next
- * step INPUT     all of in is eaten: send s.out, give more when it comes, or expire() at the deadline BODY      s.body
- * is the next piece of the message (valid until the next step): hand it on, step again ABORT     the message that began
- * is over: forget it, step again RCPT      s.rcpt: may it receive?                      smtp_server_answer(), step
- * again BEGIN     a message will come: is there room?          smtp_server_answer() with OK and the message's id COMMIT
- * the message is complete, s.envelope is too:  send s.out; smtp_server_answer() once it is durable or not AUTH s.auth
- * is the client's next response:        smtp_server_auth_*() STARTTLS  send s.out, then do the handshake:
- * smtp_server_tls(), or lost() FLUSH     send s.out, wait until the peer takes it, step again DELAY     send nothing
- * until the deadline, then step CLOSE     send s.out and close; step no more Answers may come at once or later; until
- * then no step is made.  Deadlines hold in every wait: when smtp_server_deadline() has come call smtp_server_expire()
- * and step.
+ *     loop:  want = smtp_server_step(&s, &in, now_ms)      eats from the front of in; what is left is for the next step
+ *       INPUT     all of in is eaten: send s.out, give more when it comes, or expire() at the deadline
+ *       BODY      s.body is the next piece of the message (valid until the next step): hand it on, step again
+ *       ABORT     the message that began is over: forget it, step again
+ *       MAIL      s.envelope.sender: may he send?         smtp_server_answer(), step again
+ *       RCPT      s.rcpt: may it receive?                 smtp_server_answer(), step again
+ *       BEGIN     a message will come: is there room?     smtp_server_answer() with OK and the message's id
+ *       COMMIT    the message is complete, s.envelope too: send s.out; smtp_server_answer() once it is durable or not
+ *       AUTH      s.auth is the client's next response:   smtp_server_auth_*()
+ *       STARTTLS  send s.out, then do the handshake:      smtp_server_tls(), or lost()
+ *       FLUSH     send s.out, wait until the peer takes it, step again
+ *       DELAY     send nothing until the deadline, then step
+ *       CLOSE     send s.out and close; step no more
+ * Answers may come at once or later; until then no step is made.  Deadlines hold in every wait: when
+ * smtp_server_deadline() has come call smtp_server_expire() and step.
  *
  * The conversation keeps a partial command line, the envelope and its own transcript; it never keeps bytes of messages.
  * An idle session costs about 2.5 KiB.  The config is shared and must outlive it. */
@@ -47,6 +51,7 @@ struct smtp_config {
     uint64_t header_max, message_max;
     unsigned rcpt_max, mail_max /* 0: any */, errors_slow, errors_max, hops_max;
     uint64_t command_ms, data_ms, message_ms, session_ms, handshake_ms;
+    uint64_t hold_max_ms; /* FUTURERELEASE; 0: not offered */
 };
 
 /* Of a connection; copied. */
@@ -55,12 +60,14 @@ struct smtp_peer {
     uint16_t client_port, server_port;
     bool proxy;   /* begins with a PROXY header */
     bool xclient; /* may use XCLIENT */
+    str user;     /* the system says who it is: authenticated from the start; empty: nobody does */
 };
 
 enum smtp_want {
     SMTP_WANT_INPUT,
     SMTP_WANT_BODY,
     SMTP_WANT_ABORT,
+    SMTP_WANT_MAIL,
     SMTP_WANT_RCPT,
     SMTP_WANT_BEGIN,
     SMTP_WANT_COMMIT,
@@ -108,7 +115,7 @@ struct smtp_server {
     /* From here on private. */
     enum smtp_state state;
     enum smtp_mode mode;
-    bool esmtp, tls, authenticated, may_xclient, may_proxy;
+    bool esmtp, tls, authenticated, known /* authenticated by the system */, may_xclient, may_proxy;
     bool answered, begun, discard_line, draining, refused_text, refused_auth, utf8, binary, rcpt_failed;
     char last_byte; /* of a line that is discarded */
     struct buf line;
@@ -119,10 +126,12 @@ struct smtp_server {
     unsigned errors, transactions;
     struct {
         enum err e;
+        unsigned code; /* 0: that of the error */
         str text;
     } answer;
     enum smtp_auth_failure auth_failure;
     enum smtp_reply_id fault; /* of the host: what the message will be answered, whatever else comes */
+    str fault_text;           /* in these words, if any */
     bool over;                /* the message is over a limit; the host has forgotten it */
     struct smtp_data data;
     struct smtp_header header;
@@ -148,9 +157,13 @@ enum smtp_want smtp_server_step(struct smtp_server *s, str *in, uint64_t now_ms)
 /* The host has taken s->out: empties it. */
 void smtp_server_sent(struct smtp_server *s);
 
-/* To RCPT: OK, ERR_DENIED (550), else 451.  To BEGIN: OK with the id, ERR_FULL (452), ERR_LIMIT (450), else 451.  To
- * COMMIT: OK, ERR_FULL, else 451.  With an error the text, if any, is the reply's words. */
+/* To MAIL: OK, ERR_DENIED (553), else 451.  To RCPT: OK, ERR_DENIED (550), else 451.  To BEGIN: OK with the id,
+ * ERR_FULL (452), ERR_LIMIT (450), else 451.  To COMMIT: OK, ERR_FULL, else 451.  With an error the text, if any, is
+ * the reply's words. */
 void smtp_server_answer(struct smtp_server *s, enum err e, str text);
+/* Likewise, to MAIL, RCPT and COMMIT: no, with this code and text ("5.1.1 no such address here"; a text without a
+ * status code gets one). */
+void smtp_server_refusal_answer(struct smtp_server *s, unsigned code, str text);
 void smtp_server_auth_challenge(struct smtp_server *s, str challenge); /* decoded */
 void smtp_server_auth_ok(struct smtp_server *s, str user);
 void smtp_server_auth_failed(struct smtp_server *s, enum smtp_auth_failure why);

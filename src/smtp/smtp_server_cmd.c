@@ -2,6 +2,7 @@
 #include "smtp/smtp_server.h"
 
 #include "base/code.h"
+#include "base/date.h"
 #include "smtp/smtp_server_in.h"
 
 #include <assert.h>
@@ -77,6 +78,21 @@ static void hello_number(struct smtp_server *s, str keyword, const char *format,
     hello_line(s, true, keyword, buf_str(&b));
 }
 
+/* What users may ask of us, and servers may not. */
+static bool serves_users(const struct smtp_config *c) {
+    return c->policy != SMTP_POLICY_MX;
+}
+
+/* RFC 4865 4: the longest hold as seconds, and as the moment it ends. */
+static void hello_hold(struct smtp_server *s) {
+    char space[80];
+    struct buf b = {.p = space, .cap = sizeof space, .limit = sizeof space};
+    uint64_t most = s->config->hold_max_ms;
+    buf_printf(&b, "%llu ", (unsigned long long)(most / 1000));
+    date_put_3339(&b, (struct date){(int64_t)(smtp_server_time_us(s) + most * 1000), 0}, 0);
+    hello_line(s, true, S("FUTURERELEASE"), buf_str(&b));
+}
+
 static void say_extensions(struct smtp_server *s) {
     const struct smtp_config *c = s->config;
     static const str always[] = {S_INIT("PIPELINING"), S_INIT("8BITMIME"), S_INIT("BINARYMIME"),
@@ -92,6 +108,12 @@ static void say_extensions(struct smtp_server *s) {
         hello_line(s, true, S("AUTH"), mechanisms(s));
     if (s->tls)
         hello_line(s, true, S("REQUIRETLS"), STR_NONE);
+    if (serves_users(c) && c->hold_max_ms)
+        hello_hold(s);
+    if (serves_users(c)) {
+        hello_line(s, true, S("DELIVERBY"), STR_NONE);
+        hello_line(s, true, S("MT-PRIORITY"), STR_NONE);
+    }
     if (s->may_xclient)
         hello_line(s, true, S("XCLIENT"), S("NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"));
     hello_line(s, false, S("ENHANCEDSTATUSCODES"), STR_NONE);
@@ -127,6 +149,34 @@ static enum smtp_reply_id param_reply(enum err e) {
     return e == ERR_UNSUPPORTED ? SMTP_R_PARAM_UNKNOWN : e == ERR_EXISTS ? SMTP_R_PARAM_TWICE : SMTP_R_PARAM_SYNTAX;
 }
 
+/* A parameter whose extension is not offered; NULL: none. */
+static const char *not_offered(const struct smtp_server *s, const struct smtp_params *p) {
+    bool users = serves_users(s->config);
+    if (p->requiretls && !s->tls)
+        return "REQUIRETLS";
+    if ((p->hold_s || p->hold_until_us) && (!users || !s->config->hold_max_ms))
+        return p->hold_s ? "HOLDFOR" : "HOLDUNTIL";
+    if (p->by_mode && !users)
+        return "BY";
+    return p->priority && !users ? "MT-PRIORITY" : NULL;
+}
+
+/* False: held longer than is offered. */
+static bool take_params(struct smtp_server *s, const struct smtp_params *p) {
+    struct envelope *e = &s->envelope;
+    int64_t now = (int64_t)smtp_server_time_us(s), most = (int64_t)s->config->hold_max_ms * 1000;
+    int64_t hold = p->hold_s ? now + (int64_t)p->hold_s * 1000000 : p->hold_until_us;
+    int64_t by = now + p->by_s * 1000000;
+    if (hold > now + most)
+        return false;
+    e->hold_until_us = hold > now ? (uint64_t)hold : 0;
+    e->deliver_by_us = !p->by_mode ? 0 : by > 0 ? (uint64_t)by : 1;
+    e->deliver_by_mode = p->by_mode;
+    e->priority = p->priority;
+    e->require_tls = p->requiretls;
+    return true;
+}
+
 static enum smtp_want do_MAIL(struct smtp_server *s, const struct smtp_cmd *cmd) {
     const struct smtp_config *c = s->config;
     struct smtp_params p;
@@ -137,12 +187,14 @@ static enum smtp_want do_MAIL(struct smtp_server *s, const struct smtp_cmd *cmd)
     enum err e = smtp_params_parse(cmd->params, SMTP_PARAM_MAIL, &p);
     if (e)
         return smtp_server_say(s, param_reply(e), p.bad), SMTP_GO_ON;
-    if (p.requiretls && !s->tls)
-        return smtp_server_say(s, SMTP_R_PARAM_UNKNOWN, S("REQUIRETLS")), SMTP_GO_ON;
+    if (not_offered(s, &p))
+        return smtp_server_say(s, SMTP_R_PARAM_UNKNOWN, str_of(not_offered(s, &p))), SMTP_GO_ON;
     if (cmd->path.utf8 && !p.smtputf8)
         return smtp_server_reply(s, SMTP_R_NEEDS_UTF8);
     if (p.size > c->message_max)
         return smtp_server_reply(s, SMTP_R_TOO_BIG);
+    if (!take_params(s, &p))
+        return smtp_server_reset(s), smtp_server_say(s, SMTP_R_PARAM_SYNTAX, S("held longer than offered")), SMTP_GO_ON;
     s->envelope.sender = arena_str(&s->mail, cmd->path.address);
     s->envelope.sender_params = arena_str(&s->mail, cmd->params);
     if (s->mail.full)
@@ -152,8 +204,18 @@ static enum smtp_want do_MAIL(struct smtp_server *s, const struct smtp_cmd *cmd)
     s->utf8 = p.smtputf8;
     s->binary = p.body == SMTP_BODY_BINARYMIME;
     s->size_hint = p.size;
-    s->state = SMTP_MAIL;
-    return smtp_server_reply(s, SMTP_R_SENDER_OK);
+    return SMTP_WANT_MAIL;
+}
+
+enum smtp_want smtp_server_after_mail(struct smtp_server *s) {
+    s->phase_ms = s->now_ms;
+    if (s->answer.e == OK) {
+        s->state = SMTP_MAIL;
+        return smtp_server_reply(s, SMTP_R_SENDER_OK);
+    }
+    smtp_server_say_no(s, s->answer.e == ERR_DENIED ? SMTP_R_SENDER_REFUSED : SMTP_R_SENDER_LATER);
+    smtp_server_reset(s);
+    return SMTP_GO_ON;
 }
 
 static enum smtp_want refuse_rcpt(struct smtp_server *s, enum smtp_reply_id id, str detail) {
@@ -196,8 +258,11 @@ static bool add_rcpt(struct smtp_server *s) {
 enum smtp_want smtp_server_after_rcpt(struct smtp_server *s) {
     enum smtp_reply_id id = s->answer.e == ERR_DENIED ? SMTP_R_RCPT_REFUSED : SMTP_R_RCPT_LATER;
     s->phase_ms = s->now_ms;
-    if (s->answer.e)
-        return refuse_rcpt(s, id, s->answer.text);
+    if (s->answer.e) {
+        s->rcpt_failed = true;
+        smtp_server_say_no(s, id);
+        return SMTP_GO_ON;
+    }
     if (!add_rcpt(s))
         return refuse_rcpt(s, SMTP_R_MEMORY, STR_NONE);
     if (!s->envelope.rcpt_us)
@@ -258,8 +323,9 @@ enum smtp_want smtp_server_after_begin(struct smtp_server *s) {
             s->fault = SMTP_R_MEMORY;
     } else if (chunk) {
         s->fault = smtp_server_refusal(s->answer.e);
+        s->fault_text = s->answer.text;
     } else {
-        smtp_server_say_store_error(s);
+        smtp_server_say_no(s, smtp_server_refusal(s->answer.e));
         s->refused_text = true;
         return SMTP_GO_ON;
     }

@@ -55,8 +55,14 @@ static bool step(struct smtp_server *s, str *in, struct result *r) {
     case SMTP_WANT_STARTTLS: smtp_server_tls(s, S("TLSv1.3"), S(""), S("")); return true;
     case SMTP_WANT_BODY: buf_add(&r->body, s->body); return true;
     case SMTP_WANT_ABORT: buf_reset(&r->body); return true;
+    case SMTP_WANT_MAIL:
+        smtp_server_answer(s, str_starts(s->envelope.sender, S("no@")) ? ERR_DENIED : OK, S(""));
+        return true;
     case SMTP_WANT_RCPT:
-        smtp_server_answer(s, str_starts(s->rcpt.address, S("no@")) ? ERR_DENIED : OK, S(""));
+        if (str_starts(s->rcpt.address, S("x@")))
+            smtp_server_refusal_answer(s, 550, S("nobody"));
+        else
+            smtp_server_answer(s, str_starts(s->rcpt.address, S("no@")) ? ERR_DENIED : OK, S(""));
         return true;
     case SMTP_WANT_BEGIN: smtp_server_answer(s, s->size_hint == 7 ? ERR_FULL : OK, S("ID")); return true;
     case SMTP_WANT_COMMIT:

@@ -18,12 +18,14 @@ enum smtp_want smtp_server_reset(struct smtp_server *s);
 /* A command was read. */
 enum smtp_want smtp_server_command(struct smtp_server *s, str line);
 enum smtp_want smtp_server_auth_line(struct smtp_server *s, str line);
-/* Answers to RCPT, BEGIN, AUTH have come. */
+/* Answers to MAIL, RCPT, BEGIN, AUTH have come. */
+enum smtp_want smtp_server_after_mail(struct smtp_server *s);
 enum smtp_want smtp_server_after_rcpt(struct smtp_server *s);
 enum smtp_want smtp_server_after_begin(struct smtp_server *s);
 enum smtp_want smtp_server_after_auth(struct smtp_server *s);
 enum smtp_reply_id smtp_server_refusal(enum err e); /* what a host's error is called */
-void smtp_server_say_store_error(struct smtp_server *s);
+/* The host's answer, which is no: its code and words, or those of id. */
+void smtp_server_say_no(struct smtp_server *s, enum smtp_reply_id id);
 
 static inline enum smtp_want smtp_server_reply(struct smtp_server *s, enum smtp_reply_id id) {
     smtp_server_say(s, id, STR_NONE);

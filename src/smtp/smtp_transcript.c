@@ -47,7 +47,7 @@ static void put_number(struct buf *out, uint64_t v) {
     buf_add(out, str_n(digits + at, sizeof digits - at));
 }
 
-static void put_line(struct buf *out, uint64_t ms, char who, str text) {
+void smtp_transcript_put(struct buf *out, uint64_t ms, char who, str text) {
     put_number(out, ms);
     char intro[] = {' ', who, ':', ' '};
     buf_add(out, str_n(intro, sizeof intro));
@@ -72,7 +72,7 @@ static void make_room(struct smtp_transcript *t) {
 
 static bool try_line(struct buf *b, uint64_t ms, char who, str text) {
     size_t before = b->n;
-    put_line(b, ms, who, text);
+    smtp_transcript_put(b, ms, who, text);
     if (!b->full)
         return true;
     buf_shrink(b, before);
@@ -81,6 +81,8 @@ static bool try_line(struct buf *b, uint64_t ms, char who, str text) {
 }
 
 void smtp_transcript_line(struct smtp_transcript *t, uint64_t ms, char who, str text) {
+    if (t->tap)
+        t->tap(t->tap_arg, ms, who, text);
     if (t->tail.n == 0 && t->left_out == 0 && try_line(&t->head, ms, who, text))
         return;
     if (try_line(&t->tail, ms, who, text))

@@ -12,12 +12,18 @@
 struct smtp_transcript {
     struct buf head, tail;
     uint64_t left_out; /* bytes */
+    /* Optional: sees each line as it comes. */
+    void (*tap)(void *arg, uint64_t ms, char who, str text);
+    void *tap_arg;
 };
 
 void smtp_transcript_init(struct smtp_transcript *t, size_t limit);
 void smtp_transcript_free(struct smtp_transcript *t);
 
 void smtp_transcript_line(struct smtp_transcript *t, uint64_t ms, char who, str text);
+
+/* How a line is written, with its LF. */
+void smtp_transcript_put(struct buf *out, uint64_t ms, char who, str text);
 
 /* Appends all of it to out and forgets it. */
 void smtp_transcript_take(struct smtp_transcript *t, struct buf *out);

@@ -8,7 +8,8 @@
  *     M: text      the next message that was accepted has these bytes
  *     N: 2         so many messages were accepted so far
  *     K: sender=a@b   of the envelope of the last of them; K: rcpts=2
- *     H: begin=full   how the host answers from now on: begin, commit, rcpt = ok full io denied; lost: the store is
+ *     H: begin=full   how the host answers from now on: begin, commit, mail, rcpt = ok full io denied limit, or a code
+ * and text (rcpt=550 5.1.1 nobody), or an error and a text (begin=limit Enough for today); lost: the store is
  * gone W: 300       so many seconds pass X: quit      the session has ended, for this reason T: text      the
  * transcript so far contains this # comment */
 #include <setjmp.h>
@@ -42,7 +43,11 @@ struct talk {
     struct buf output; /* not yet expected */
     struct buf body, messages, transcript, envelope;
     unsigned accepted, committed;
-    enum err begin, commit, rcpt;
+    struct answer {
+        enum err e;
+        unsigned code;
+        char text[100];
+    } begin, commit, mail, rcpt;
     uint64_t now;
     bool closed, ready;
 };
@@ -104,16 +109,23 @@ static void take_out(struct talk *t) {
     smtp_server_sent(&t->s);
 }
 
+static void answer(struct talk *t, const struct answer *a) {
+    if (a->code)
+        smtp_server_refusal_answer(&t->s, a->code, str_of(a->text));
+    else
+        smtp_server_answer(&t->s, a->e, str_of(a->text));
+}
+
 static void do_commit(struct talk *t) {
     t->committed++;
-    if (t->commit == OK) {
+    if (t->commit.e == OK) {
         t->accepted++;
         buf_lstr(&t->messages, buf_str(&t->body));
         buf_reset(&t->envelope);
         envelope_put(&t->envelope, &t->s.envelope);
     }
     buf_reset(&t->body);
-    smtp_server_answer(&t->s, t->commit, STR_NONE);
+    answer(t, &t->commit);
 }
 
 /* One step; false when it waits for input, time or the end of the group. */
@@ -124,11 +136,15 @@ static bool step(struct talk *t, str *in) {
     case SMTP_WANT_STARTTLS: return false;
     case SMTP_WANT_BODY: buf_add(&t->body, t->s.body); return true;
     case SMTP_WANT_ABORT: buf_reset(&t->body); return true;
-    case SMTP_WANT_RCPT: smtp_server_answer(&t->s, t->rcpt, STR_NONE); return true;
+    case SMTP_WANT_MAIL: answer(t, &t->mail); return true;
+    case SMTP_WANT_RCPT: answer(t, &t->rcpt); return true;
     case SMTP_WANT_BEGIN:
         buf_reset(&t->body);
         snprintf(id, sizeof id, "ID%u", t->committed + 1);
-        smtp_server_answer(&t->s, t->begin, t->begin ? STR_NONE : str_of(id));
+        if (t->begin.e)
+            answer(t, &t->begin);
+        else
+            smtp_server_answer(&t->s, OK, str_of(id));
         return true;
     case SMTP_WANT_COMMIT: do_commit(t); return true;
     case SMTP_WANT_AUTH: answer_auth(t); return true;
@@ -208,6 +224,10 @@ static void configure(struct talk *t, str settings) {
             c->lmtp = true;
         else if (str_eq(key, S("proxy")))
             t->peer.proxy = true;
+        else if (str_eq(key, S("user")))
+            t->peer.user = v;
+        else if (str_eq(key, S("hold")))
+            c->hold_max_ms = number(v) * 1000;
         else if (str_eq(key, S("xclient")))
             t->peer.xclient = true;
         else if (str_eq(key, S("size")))
@@ -305,8 +325,20 @@ static void expect_envelope(struct talk *t, str text) {
         bad(t, "another value in the envelope", got);
 }
 
-static enum err named_err(str v) {
-    return str_eq(v, S("full")) ? ERR_FULL : str_eq(v, S("io")) ? ERR_IO : str_eq(v, S("denied")) ? ERR_DENIED : OK;
+static struct answer named_answer(str v) {
+    struct answer a = {OK};
+    str word;
+    uint64_t code;
+    assert_true(str_word(&v, &word));
+    a.code = str_u64(word, &code) ? (unsigned)code : 0;
+    a.e = str_eq(word, S("full"))     ? ERR_FULL
+          : str_eq(word, S("io"))     ? ERR_IO
+          : str_eq(word, S("denied")) ? ERR_DENIED
+          : str_eq(word, S("limit"))  ? ERR_LIMIT
+          : a.code                    ? ERR_DENIED
+                                      : OK;
+    snprintf(a.text, sizeof a.text, "%.*s", STR_ARG(v));
+    return a;
 }
 
 static void host(struct talk *t, str text) {
@@ -318,7 +350,10 @@ static void host(struct talk *t, str text) {
     else if (str_eq(text, S("gone")))
         smtp_server_lost(&t->s, "the client is gone"), run(t, STR_NONE);
     else if (str_cut(&text, '=', &key))
-        *(str_eq(key, S("begin")) ? &t->begin : str_eq(key, S("rcpt")) ? &t->rcpt : &t->commit) = named_err(text);
+        *(str_eq(key, S("begin"))  ? &t->begin
+          : str_eq(key, S("mail")) ? &t->mail
+          : str_eq(key, S("rcpt")) ? &t->rcpt
+                                   : &t->commit) = named_answer(text);
 }
 
 static void pass_time(struct talk *t, uint64_t seconds) {
@@ -374,36 +409,37 @@ static void one_line(struct talk *t, str line) {
 }
 
 static void run_script(const char *file, str script, bool bytewise) {
-    struct talk t = {.file = file,
-                     .bytewise = bytewise,
-                     .now = 1000,
-                     .arena = ARENA(1 << 20),
-                     .input = BUF(1 << 22),
-                     .output = BUF(1 << 22),
-                     .body = BUF(1 << 22),
-                     .messages = BUF(1 << 22),
-                     .envelope = BUF(1 << 20),
-                     .transcript = BUF(1 << 20),
-                     .users = {.any = true},
-                     .peer = {S_INIT("SESSION"), S_INIT("192.0.2.9"), S_INIT("192.0.2.1"), 4242, 25, false, false},
-                     .config = {.listener = S_INIT("smtp"),
-                                .hostname = S_INIT("mail.example"),
-                                .greeting = S_INIT("Penfold"),
-                                .mechanisms_plain = S_INIT("PLAIN LOGIN"),
-                                .mechanisms_tls = S_INIT("SCRAM-SHA-256 OAUTHBEARER XOAUTH2 PLAIN LOGIN"),
-                                .command_max = 2048,
-                                .transcript_max = 65536,
-                                .header_max = 262144,
-                                .message_max = 1000000,
-                                .rcpt_max = 1000,
-                                .errors_slow = 10,
-                                .errors_max = 20,
-                                .hops_max = 50,
-                                .command_ms = 300000,
-                                .data_ms = 180000,
-                                .message_ms = 3600000,
-                                .session_ms = 86400000,
-                                .handshake_ms = 60000}};
+    struct talk t = {
+        .file = file,
+        .bytewise = bytewise,
+        .now = 1000,
+        .arena = ARENA(1 << 20),
+        .input = BUF(1 << 22),
+        .output = BUF(1 << 22),
+        .body = BUF(1 << 22),
+        .messages = BUF(1 << 22),
+        .envelope = BUF(1 << 20),
+        .transcript = BUF(1 << 20),
+        .users = {.any = true},
+        .peer = {S_INIT("SESSION"), S_INIT("192.0.2.9"), S_INIT("192.0.2.1"), 4242, 25, false, false, STR_NONE},
+        .config = {.listener = S_INIT("smtp"),
+                   .hostname = S_INIT("mail.example"),
+                   .greeting = S_INIT("Penfold"),
+                   .mechanisms_plain = S_INIT("PLAIN LOGIN"),
+                   .mechanisms_tls = S_INIT("SCRAM-SHA-256 OAUTHBEARER XOAUTH2 PLAIN LOGIN"),
+                   .command_max = 2048,
+                   .transcript_max = 65536,
+                   .header_max = 262144,
+                   .message_max = 1000000,
+                   .rcpt_max = 1000,
+                   .errors_slow = 10,
+                   .errors_max = 20,
+                   .hops_max = 50,
+                   .command_ms = 300000,
+                   .data_ms = 180000,
+                   .message_ms = 3600000,
+                   .session_ms = 86400000,
+                   .handshake_ms = 60000}};
     str line;
     while (str_line(&script, &line)) {
         t.line++;
