@@ -619,6 +619,23 @@ static struct refusal act(struct work *w, const struct step *s, const struct con
     return no_refusal;
 }
 
+/* RFC 5321 4.5.1: there is a postmaster in every domain; where none was named it is the configuration's. */
+static bool is_postmaster(const struct step *s) {
+    str local, domain;
+    if (!address_cut(s->key, &local, &domain))
+        local = s->key;
+    return str_ieq(local, S("postmaster"));
+}
+
+static struct refusal to_unknown(struct work *w, const struct step *s) {
+    struct targets t = {&w->c->postmaster, 1, "postmaster of ", S("the configuration"), NULL};
+    if (!w->c->postmaster.n || !is_postmaster(s))
+        return refuse_unknown(w, s);
+    tell(w, s, "every domain has a postmaster: %.*s", STR_ARG(w->c->postmaster));
+    struct refusal f = follow(w, s, &t, false);
+    return f.why == REFUSED_CIRCLE ? refuse_unknown(w, s) : f;
+}
+
 static struct refusal built_in(struct work *w, const struct step *s) {
     if (w->c->mode == CONF_MODE_SANDBOX) {
         tell(w, s, "no route matches: a sandbox captures");
@@ -635,7 +652,7 @@ static struct refusal built_in(struct work *w, const struct step *s) {
     switch (answer->status) {
     case DIRECTORY_IS_ACCOUNT:
     case DIRECTORY_IS_ALIAS: return to_known(w, s, NULL, answer);
-    case DIRECTORY_UNKNOWN: return refuse_unknown(w, s);
+    case DIRECTORY_UNKNOWN: return to_unknown(w, s);
     case DIRECTORY_NOT_LOCAL: return do_relay(w, s, NULL);
     }
     assert(!"a status without a rule");

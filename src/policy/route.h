@@ -6,7 +6,7 @@
  * too; a copy alone accepts nothing.  Behind the last of them stand the built-in ones:
  *     in a sandbox (mode sandbox): capture
  *     a local address that is known: mailbox; an alias: its targets
- *     a local address that is not known: reject 550 5.1.1
+ *     a local address that is not known: reject 550 5.1.1, unless it is a postmaster: the setting postmaster
  *     authenticated, or client in relay_networks: relay
  *     else: reject 550 5.7.1
  * The addresses an alias or the action forward leads to are routed anew, from the first rule on; but a rule that made a

@@ -35,7 +35,8 @@ static void decide(const struct conf *c, const struct directory *dir, const stru
     enum err e;
     unsigned rounds = 0;
     while ((e = route_decide(c, ask, known, &a, &d)) == ERR_MORE) {
-        assert(d.missing_count && rounds++ < ROUNDS_MAX);
+        assert(d.missing_count && rounds < ROUNDS_MAX);
+        rounds++;
         for (size_t i = 0; i < d.missing_count; i++) {
             struct directory_answer *answer = arena_alloc(&a, sizeof *answer);
             struct route_known *k = arena_alloc(&a, sizeof *k);

@@ -172,6 +172,26 @@ static void built_in_rules(void **state) {
     RUN(PLACES, rows);
 }
 
+static void postmasters(void **state) {
+    (void)state;
+    static const struct row none[] = {
+        {"x@far.example", "postmaster@example.org", "", NULL, NOBODY},
+        {"x@far.example", "Postmaster", "", NULL, NOBODY},
+    };
+    static const struct row set[] = {
+        {"x@far.example", "postmaster@example.org", "", NULL, "mailbox ada@example.org"},
+        {"x@far.example", "Postmaster@b.example", "", NULL, "mailbox ada@example.org"},
+        {"", "Postmaster", "", NULL, "mailbox ada@example.org"},
+        {"x@far.example", "postmaster@far.example", "", NULL, NO_RELAY},
+        {"x@far.example", "hostmaster@example.org", "", NULL, NOBODY},
+    };
+    static const struct row itself[] = {{"x@far.example", "postmaster@example.org", "", NULL, NOBODY}};
+    RUN("domain example.org {\n}\n", none);
+    RUN("postmaster ada@example.org\ndomain example.org {\n}\ndomain b.example {\n}\naccount ada@example.org {\n}\n",
+        set);
+    RUN("postmaster postmaster@example.org\ndomain example.org {\n}\n", itself);
+}
+
 /* Item by item what open relays fell for; none of them goes out, whatever it looks like. */
 static void no_open_relay(void **state) {
     (void)state;
@@ -623,6 +643,7 @@ static void patterns(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(built_in_rules),
+        cmocka_unit_test(postmasters),
         cmocka_unit_test(no_open_relay),
         cmocka_unit_test(open_rules_are_guarded),
         cmocka_unit_test(rules_in_order),
