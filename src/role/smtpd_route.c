@@ -148,9 +148,21 @@ enum err smtpd_route_sender(struct smtpd_route *r) {
 
 /* ---- one recipient ---- */
 
-static struct route_ask ask_of(const struct smtpd_route *r, str recipient, size_t index) {
+enum { DAY_S = 24 * 3600 };
+
+static const struct srs *srs_of(struct smtpd_route *r) {
     const struct smtpd_session *s = r->session;
     const struct conf *c = s->generation->conf;
+    r->srs_secret = buf_str(&s->core->srs_secret);
+    r->srs = (struct srs){.secrets = &r->srs_secret,
+                          .secret_count = 1,
+                          .domain = c->domain_count ? c->domains[0].title : s->listener->smtp.hostname,
+                          .day = (uint32_t)(smtp_server_time_us(&s->smtp) / 1000000 / DAY_S)};
+    return r->srs_secret.n ? &r->srs : NULL;
+}
+
+static struct route_ask ask_of(struct smtpd_route *r, str recipient, size_t index) {
+    const struct smtpd_session *s = r->session;
     return (struct route_ask){.sender = r->sender,
                               .recipient = recipient,
                               .rcpt = (uint32_t)index,
@@ -158,9 +170,7 @@ static struct route_ask ask_of(const struct smtpd_route *r, str recipient, size_
                               .client = s->smtp.envelope.client_address,
                               .listener = s->smtp.envelope.listener,
                               .internal = s->inside && s->inside->internal,
-                              .srs_secret = buf_str(&s->core->srs_secret),
-                              .srs_domain = c->domain_count ? c->domains[0].title : s->listener->smtp.hostname,
-                              .now_s = smtp_server_time_us(&s->smtp) / 1000000};
+                              .srs = srs_of(r)};
 }
 
 static enum err evaluate(struct smtpd_route *r, const struct route_ask *ask, struct route_decision *d) {

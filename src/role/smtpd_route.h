@@ -18,7 +18,9 @@ struct smtpd_route {
     struct arena work;         /* what is being decided */
     struct buf header;
     bool header_over, line_blank;
-    str sender; /* that the mail goes on with, without <> */
+    struct srs srs; /* for the senders of forwarded mail, ... */
+    str srs_secret; /* ... signed with this; empty: they stay as they are */
+    str sender;     /* that the mail goes on with, without <> */
     struct smtpd_decided *decided;
     size_t count, cap;
     size_t next;   /* finish: the recipient that is looked at */

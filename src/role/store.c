@@ -22,7 +22,8 @@ static struct {
     struct store *store;
     char data[4096];
     struct list peers;
-    struct event *commit, *news, *second, *moment;
+    struct store_queue *queue;
+    struct event *commit, *news, *second, *moment, *run, *deadline;
     struct {
         enum role role;
         int fd;
@@ -60,6 +61,23 @@ static void on_second(evutil_socket_t fd, short what, void *arg) {
     (void)fd, (void)what, (void)arg;
     store_second(host.store);
     look_for_moment();
+}
+
+/* Behind everything that is active in this turn of the loop, as the commit is. */
+static void core_run_soon(void *arg) {
+    (void)arg;
+    if (host.run)
+        event_active(host.run, EV_TIMEOUT, 0);
+}
+
+static void on_run(evutil_socket_t fd, short what, void *arg) {
+    enum { LONGEST_MS = 3600000 };
+    (void)fd, (void)what, (void)arg;
+    store_queue_run(host.queue);
+    uint64_t now = clock_wall_us() / 1000, at = store_queue_deadline(host.queue);
+    uint64_t wait = at <= now ? 1 : at - now < LONGEST_MS ? at - now : LONGEST_MS;
+    struct timeval t = {(time_t)(wait / 1000), (suseconds_t)(wait % 1000 * 1000)};
+    evtimer_add(host.deadline, &t);
 }
 
 /* Behind everything that is active in this turn of the loop: so all of it shares one sync. */
@@ -115,6 +133,15 @@ static void on_drained(void *arg, struct link *l) {
     store_core_drained(((struct peer *)arg)->core);
 }
 
+static enum frame_direction incoming_of(enum role role) {
+    switch ((int)role) {
+    case ROLE_SMTPD: return FRAME_SMTPD_TO_STORE | FRAME_WORKER_TO_STORE;
+    case ROLE_DELIVERY:
+    case ROLE_FILTER: return FRAME_WORKER_TO_STORE;
+    default: return FRAME_READER_TO_STORE;
+    }
+}
+
 static void open_peer(enum role role, int fd) {
     static const struct link_ops ops = {.on_frame = on_frame, .on_close = on_close, .on_drained = on_drained};
     bool brings_mail = role == ROLE_SMTPD;
@@ -124,9 +151,10 @@ static void open_peer(enum role role, int fd) {
         return;
     }
     list_add_tail(&host.peers, &p->node);
-    p->link = link_open(role_base(), fd, brings_mail ? FRAME_SMTPD_TO_STORE : FRAME_READER_TO_STORE, &ops, p);
+    p->link = link_open(role_base(), fd, incoming_of(role), &ops, p);
     p->core = p->link ? store_core_link(host.core, p, brings_mail) : NULL;
-    if (p->core)
+    bool works = incoming_of(role) & FRAME_WORKER_TO_STORE;
+    if (p->core && (!works || store_core_worker(p->core, role)))
         return;
     if (p->link)
         link_close(p->link);
@@ -159,6 +187,8 @@ static struct store_options options_of(const struct conf *c) {
                               .retain_age_ms = c->retain_age,
                               .retain_bytes = c->retain_bytes,
                               .retain_sessions = c->retain_sessions,
+                              .history_age_ms = c->history_age,
+                              .history_count = c->history_count,
                               .message_max = c->smtp_message_max,
                               .disk_reserve = c->disk_reserve};
     random_bytes(&o.random_seed, sizeof(o.random_seed));
@@ -172,18 +202,21 @@ static enum err start_events(struct why *w) {
     host.news = event_new(base, store_fd(host.store), EV_READ | EV_PERSIST, on_news, NULL);
     host.second = event_new(base, -1, EV_PERSIST, on_second, NULL);
     host.moment = evtimer_new(base, on_moment, NULL);
-    if (!host.commit || !host.news || !host.second || !host.moment || event_add(host.news, NULL) < 0 ||
-        event_add(host.second, &second) < 0)
+    host.run = event_new(base, -1, 0, on_run, NULL);
+    host.deadline = evtimer_new(base, on_run, NULL);
+    if (!host.run || !host.deadline || !host.commit || !host.news || !host.second || !host.moment ||
+        event_add(host.news, NULL) < 0 || event_add(host.second, &second) < 0)
         return why(w, ERR_NOMEM, "no memory for events");
     return OK;
 }
 
 static enum err first(const struct conf *c, struct why *w) {
     static const struct store_core_ops ops = {
-        .send = core_send, .queued = core_queued, .pause = core_pause, .soon = core_soon};
+        .send = core_send, .queued = core_queued, .pause = core_pause, .soon = core_soon, .run_soon = core_run_soon};
     struct store_options o = options_of(c);
     host.core = store_core_new(&ops, NULL);
-    if (!host.core)
+    host.queue = host.core ? store_core_queue(host.core, c, o.random_seed) : NULL;
+    if (!host.queue)
         return why(w, ERR_NOMEM, "no memory");
     enum err e = store_open(&host.store, &o, store_core_store_ops(), host.core, w);
     if (!e)
@@ -191,6 +224,10 @@ static enum err first(const struct conf *c, struct why *w) {
     if (e)
         return e;
     store_core_attach(host.core, host.store);
+    e = store_queue_open(host.queue, host.store, w);
+    if (e)
+        return e;
+    core_run_soon(NULL);
     store_second(host.store);
     for (size_t i = 0; i < host.early_count; i++)
         open_peer(host.early[i].role, host.early[i].fd);
@@ -202,6 +239,7 @@ static enum err on_configure(const struct conf *c, bool is_first, struct why *w)
     if (!is_first) {
         struct store_options o = options_of(c);
         store_set_limits(host.store, &o);
+        store_queue_configure(host.queue, c);
         return OK;
     }
     list_init(&host.peers);
@@ -222,6 +260,9 @@ static void on_stop(void) {
         peer_free(p);
         link_close(l);
     }
+    event_free(host.run);
+    event_free(host.deadline);
+    host.run = NULL;
     event_free(host.commit);
     host.commit = NULL; /* store_close() commits what still comes */
     event_free(host.news);

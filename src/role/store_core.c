@@ -21,8 +21,9 @@ struct store_core {
     struct store_core_ops ops;
     void *arg;
     struct store *store;
+    struct store_queue *queue; /* NULL: none */
     struct list links;
-    bool holding;
+    bool holding, queue_full;
     enum err state;
     struct why state_text;
 };
@@ -32,6 +33,7 @@ struct core_link {
     struct store_core *core;
     void *peer;
     bool brings_mail, subscribed, missed;
+    struct queue_worker *worker; /* NULL: it is none */
     struct map mails, sessions;
     struct list asks;
     size_t ask_count;
@@ -203,13 +205,29 @@ static bool ask(struct core_link *l, const struct frame *f) {
     return true;
 }
 
+/* The queue knows more of what waits than its row; and whether it is what was asked for. */
+static bool complete_row(struct store_core *c, struct request *r, struct frame *f) {
+    uint8_t wanted = r->state_wanted;
+    if (f->type == FRAME_DONE && r->type == FRAME_QUEUE_LIST)
+        f->done.count -= r->start; /* of rows left out */
+    if (f->type != FRAME_QUEUE_ROW || !c->queue)
+        return true;
+    store_queue_look(c->queue, &f->queue_row);
+    bool out = (wanted == QUEUE_ACTIVE || wanted == QUEUE_WAITING) && f->queue_row.state != wanted;
+    r->start += out;
+    return !out;
+}
+
 static void on_answer(void *arg, struct request *r) {
     struct core_ask *a = r->owner;
     struct core_link *l = a->link;
     (void)arg;
     struct frame f;
-    for (str frames = buf_str(&r->out); frames.n && frame_take(&frames, &f) == OK;)
+    for (str frames = buf_str(&r->out); frames.n && frame_take(&frames, &f) == OK;) {
+        if (!complete_row(l->core, r, &f))
+            continue;
         l->core->ops.send(l->peer, &f);
+    }
     if (r->done)
         ask_end(a);
     else if (l->core->ops.queued(l->peer) > LINK_WINDOW)
@@ -262,17 +280,23 @@ static void on_changed(void *arg, const struct frame *f) {
 static void send_state(struct core_link *l) {
     struct store_core *c = l->core;
     struct frame f = {.type = FRAME_STORE_STATE, .store_state = {(uint8_t)c->state, str_of(c->state_text.text)}};
+    if (!c->state && c->queue_full)
+        f.store_state = (struct frame_store_state){ERR_FULL, S("the queue is full")};
     c->ops.send(l->peer, &f);
 }
 
-static void on_state(void *arg, enum err e, const char *text) {
-    struct store_core *c = arg;
-    c->state = why(&c->state_text, e, "%s", text);
+static void tell_state(struct store_core *c) {
     LIST_EACH(&c->links, node) {
         struct core_link *l = LIST_ENTRY(node, struct core_link, node);
         if (l->brings_mail)
             send_state(l);
     }
+}
+
+static void on_state(void *arg, enum err e, const char *text) {
+    struct store_core *c = arg;
+    c->state = why(&c->state_text, e, "%s", text);
+    tell_state(c);
 }
 
 static void on_hold(void *arg, bool on) {
@@ -290,8 +314,105 @@ static void on_soon(void *arg) {
     c->ops.soon(c->arg);
 }
 
+/* ---- the queue ---- */
+
+static void on_accepted(void *arg, const struct store_accepted *a) {
+    struct store_core *c = arg;
+    if (c->queue)
+        store_queue_accepted(c->queue, a);
+}
+
+static void on_moved(void *arg, uint64_t num, const struct journal_place *place) {
+    struct store_core *c = arg;
+    if (c->queue)
+        store_queue_moved(c->queue, num, place);
+}
+
+static void on_intent_done(void *arg, void *owner, enum err e, uint64_t seq) {
+    (void)arg;
+    store_queue_intent_done(owner, e, seq);
+}
+
+static void on_outcome_done(void *arg, void *owner) {
+    (void)arg;
+    store_queue_outcome_done(owner);
+}
+
+static bool on_is_active(void *arg, uint64_t num, uint32_t index) {
+    struct store_core *c = arg;
+    return c->queue && store_queue_active(c->queue, num, index);
+}
+
+static void on_acted(void *arg, const struct acted *a) {
+    struct store_core *c = arg;
+    if (c->queue)
+        store_queue_acted(c->queue, a);
+}
+
+static void queue_send(void *peer, const struct frame *f) {
+    struct core_link *l = peer;
+    l->core->ops.send(l->peer, f);
+}
+
+static size_t queue_queued(void *peer) {
+    struct core_link *l = peer;
+    return l->core->ops.queued(l->peer);
+}
+
+static void queue_soon(void *arg) {
+    struct store_core *c = arg;
+    if (c->ops.run_soon)
+        c->ops.run_soon(c->arg);
+}
+
+static void queue_full(void *arg, bool on) {
+    struct store_core *c = arg;
+    c->queue_full = on;
+    tell_state(c);
+}
+
+static uint64_t queue_now(void *arg) {
+    struct store_core *c = arg;
+    return c->ops.now_ms ? c->ops.now_ms(c->arg) : clock_wall_us() / 1000;
+}
+
+struct store_queue *store_core_queue(struct store_core *c, const struct conf *conf, uint64_t seed) {
+    static const struct store_queue_ops ops = {
+        .send = queue_send, .queued = queue_queued, .soon = queue_soon, .full = queue_full, .now_ms = queue_now};
+    c->queue = store_queue_new(&ops, c, conf, seed);
+    return c->queue;
+}
+
+bool store_core_worker(struct core_link *l, enum role role) {
+    if (l->core->queue)
+        l->worker = store_queue_worker(l->core->queue, l, role);
+    return l->worker || !l->core->queue;
+}
+
+static void put_site(void *arg, const struct frame *f) {
+    queue_send(arg, f);
+}
+
+static bool list_sites(struct core_link *l, uint32_t tag) {
+    struct frame f = {.type = FRAME_DONE, .done = {.tag = tag}};
+    if (l->core->queue)
+        f.done.count = store_queue_sites(l->core->queue, tag, put_site, l);
+    queue_send(l, &f);
+    return true;
+}
+
+static bool is_job(const struct frame *f) {
+    return frame_direction(f->type) == FRAME_WORKER_TO_STORE;
+}
+
 const struct store_ops *store_core_store_ops(void) {
     static const struct store_ops ops = {.mail_done = on_mail_done,
+                                         .accepted = on_accepted,
+                                         .moved = on_moved,
+                                         .intent_done = on_intent_done,
+                                         .outcome_done = on_outcome_done,
+                                         .acted = on_acted,
+                                         .is_active = on_is_active,
                                          .state = on_state,
                                          .hold = on_hold,
                                          .answer = on_answer,
@@ -314,6 +435,8 @@ struct store_core *store_core_new(const struct store_core_ops *ops, void *arg) {
 
 void store_core_free(struct store_core *c) {
     assert(list_empty(&c->links));
+    if (c->queue)
+        store_queue_free(c->queue);
     free(c);
 }
 
@@ -340,6 +463,8 @@ struct core_link *store_core_link(struct store_core *c, void *peer, bool brings_
 }
 
 bool store_core_frame(struct core_link *l, const struct frame *f) {
+    if (is_job(f))
+        return l->worker && store_queue_frame(l->worker, f);
     switch ((int)f->type) {
     case FRAME_MAIL_BEGIN: return mail_begin(l, &f->mail_begin);
     case FRAME_MAIL_BODY: return mail_piece(l, f->mail_body.mail, f->mail_body.bytes, store_mail_body);
@@ -358,11 +483,14 @@ bool store_core_frame(struct core_link *l, const struct frame *f) {
     case FRAME_SUMMARY_PUT: return summary(l, &f->summary_put);
     case FRAME_SUBSCRIBE: return subscribe(l, f->subscribe.on);
     case FRAME_CANCEL: return cancel(l, f->cancel.tag);
+    case FRAME_SITE_LIST: return list_sites(l, f->site_list.tag);
     default: return ask(l, f);
     }
 }
 
 void store_core_drained(struct core_link *l) {
+    if (l->worker)
+        store_queue_drained(l->core->queue);
     if (l->missed) {
         struct frame f = {.type = FRAME_CHANGED_PRUNED};
         l->missed = false;
@@ -400,6 +528,8 @@ static void drop_sessions(struct core_link *l) {
 }
 
 void store_core_unlink(struct core_link *l) {
+    if (l->worker)
+        store_queue_unworker(l->worker);
     drop_mails(l);
     drop_sessions(l);
     LIST_EACH_SAFE(&l->asks, node)

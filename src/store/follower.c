@@ -6,13 +6,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "store/delivery_rows.h"
 #include "sys/clock.h"
 
 enum {
     BATCH = 1000, /* ops of one transaction */
     SWEEP = 250,  /* rows the broom takes with one transaction */
     RETIRE_LOOK = 20000,
-    PRUNE_EVERY = 200, /* sessions put between two looks at the old ones */
+    PRUNE_EVERY = 200, /* sessions or stories put between two looks at the old ones */
     RELIEF_MS = 50,    /* after a full disk was given the log of the database, or a piece of the spare */
     RELIEF_MAX = 10,
     RETRY_MS = 1000,
@@ -35,7 +36,8 @@ struct follower {
     bool sweeping;
     uint64_t began_ms; /* the last transaction */
     uint64_t retiring; /* asked for, not yet come back as GONE_BELOW */
-    uint64_t prune_cursor, sessions_put;
+    uint64_t prune_cursor, sessions_put, stories_put;
+    struct story_prune stories;
     struct buf doomed; /* u64 names of big files whose rows this transaction deletes */
 };
 
@@ -44,7 +46,7 @@ struct op *op_new(enum op_kind kind, size_t room) {
     if (!o)
         return NULL;
     o->kind = kind;
-    o->bytes.limit = o->changed_ids.limit = 64 * 1024 * 1024;
+    o->bytes.limit = o->changed_ids.limit = o->envelope.limit = o->transcript.limit = 64 * 1024 * 1024;
     list_init(&o->node);
     return o;
 }
@@ -60,6 +62,8 @@ str op_text(struct op *o, size_t *used, str s) {
 void op_free(struct op *o) {
     buf_free(&o->bytes);
     buf_free(&o->changed_ids);
+    buf_free(&o->envelope);
+    buf_free(&o->transcript);
     free(o);
 }
 
@@ -116,8 +120,17 @@ static void on_freed(void *arg, const struct db_freed *f) {
 
 /* ---- one op ---- */
 
+static enum err accept_one(struct applying *a, struct op *o, struct why *w) {
+    if (o->envelope.n)
+        return db_accept_routed(a->db, &o->message, buf_str(&o->envelope), buf_str(&o->transcript), o->kind == OP_MOVED,
+                                on_freed, a, w);
+    o->message.captured = true;
+    o->message.refs = 1;
+    return db_accept(a->db, &o->message, w);
+}
+
 static enum err apply_accepted(struct applying *a, struct op *o, struct why *w) {
-    enum err e = db_accept(a->db, &o->message, w);
+    enum err e = accept_one(a, o, w);
     if (e == ERR_EXISTS) { /* the first one keeps it, this one is not alive: whoever gave the ids must know */
         a->note->duplicates++;
         return OK;
@@ -202,6 +215,9 @@ static enum err apply(struct applying *a, struct op *o, struct why *w) {
         break;
     case OP_MARK: e = apply_mark(a, o, w); break;
     case OP_CHECKPOINT: break;
+    case OP_INTENT: e = db_intent(a->db, o->after.seq, buf_str(&o->bytes), w); break;
+    case OP_OUTCOME: e = db_outcome(a->db, o->after.seq, buf_str(&o->bytes), on_freed, a, w); break;
+    case OP_ACTED: e = db_acted(a->db, buf_str(&o->bytes), on_freed, a, w); break;
     }
     if (!e && o->after.seq) {
         assert(o->after.seq > db_state(a->db)->applied.seq);
@@ -238,6 +254,15 @@ static enum err retire(struct follower *f, const struct follower_limits *l, stru
     return e;
 }
 
+static enum err prune_stories(struct follower *f, const struct follower_limits *l, struct why *w) {
+    uint64_t now = wall_ms();
+    f->stories.created_before_ms = l->history_age_ms && now > l->history_age_ms ? now - l->history_age_ms : 0;
+    f->stories.most = l->history_count;
+    f->stories.count += f->stories_put;
+    f->stories_put = 0;
+    return db_story_prune(f->db, &f->stories, w);
+}
+
 static enum err housekeeping(struct follower *f, const struct follower_limits *l, struct applying *a, struct why *w) {
     bool clean = false;
     enum err e = OK;
@@ -249,6 +274,8 @@ static enum err housekeeping(struct follower *f, const struct follower_limits *l
         e = db_session_prune(f->db, l->retain_sessions, &f->prune_cursor, w);
         f->sessions_put = 0;
     }
+    if (!e && f->stories_put >= PRUNE_EVERY)
+        e = prune_stories(f, l, w);
     return e ? e : retire(f, l, a->note, w);
 }
 
@@ -273,6 +300,7 @@ static enum err transact(struct follower *f, struct list *ops, const struct foll
         e = apply(&a, o, w);
         f->sweeping |= o->kind == OP_GONE_BELOW;
         f->sessions_put += o->kind == OP_SESSION;
+        f->stories_put += o->kind == OP_ACCEPTED && o->envelope.n;
     }
     if (!e)
         e = housekeeping(f, l, &a, w);

@@ -20,6 +20,9 @@ enum op_kind {
     OP_SUMMARY,
     OP_MARK,
     OP_CHECKPOINT,
+    OP_INTENT,
+    OP_OUTCOME,
+    OP_ACTED,
 };
 
 struct op {
@@ -28,13 +31,14 @@ struct op {
     struct journal_position after; /* where the journal is applied up to with this; seq 0: not of the journal */
     struct db_message message; /* ACCEPTED, MOVED (num, place; all in recovery), SUMMARY (id, attachments, summary) */
     struct db_session session;
-    uint64_t num;           /* GONE_BELOW */
-    struct buf bytes;       /* GONE: u64 numbers; MARK: ids */
-    bool seen, all;         /* MARK; CHECKPOINT: all = truncate */
-    struct buf changed_ids; /* MARK: its result */
-    uint64_t changed;       /* MARK: how many these are */
-    void *owner;            /* MARK: whose answer */
-    char text[];            /* what the strs point into */
+    uint64_t num;                    /* GONE_BELOW */
+    struct buf bytes;                /* GONE: u64 numbers; MARK: ids; INTENT, OUTCOME, ACTED: the record's body */
+    struct buf envelope, transcript; /* ACCEPTED, MOVED in recovery: with deliveries or a report; else empty */
+    bool seen, all;                  /* MARK; CHECKPOINT: all = truncate */
+    struct buf changed_ids;          /* MARK: its result */
+    uint64_t changed;                /* MARK: how many these are */
+    void *owner;                     /* MARK: whose answer */
+    char text[];                     /* what the strs point into */
 };
 
 /* An op with room for texts; op_text() copies one in.  NULL: no memory. */
@@ -65,7 +69,7 @@ struct note {
 
 struct follower_limits {
     struct db_limits retain; /* created_before_ms unused */
-    uint64_t retain_age_ms, retain_sessions;
+    uint64_t retain_age_ms, retain_sessions, history_age_ms, history_count;
 };
 
 struct follower;

@@ -30,6 +30,9 @@ enum journal_type { /* stored: never reuse a number */
                     JOURNAL_GONE = 3,       /* u64 numbers of messages */
                     JOURNAL_GONE_BELOW = 4, /* u64: this number and all smaller ones */
                     JOURNAL_MOVED = 5,      /* a copy of an accepted record, made by compaction */
+                    JOURNAL_INTENT = 6,     /* store/outcome.h, as the next two */
+                    JOURNAL_OUTCOME = 7,
+                    JOURNAL_ACTED = 8,
 };
 
 struct journal_place {

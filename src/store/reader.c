@@ -7,6 +7,9 @@
 
 #include "base/arena.h"
 #include "smtp/envelope.h"
+#include "store/body.h"
+#include "store/delivery_rows.h"
+#include "store/reader_queue.h"
 #include "store/record.h"
 
 enum {
@@ -30,6 +33,7 @@ struct reader {
     struct block blocks[BLOCKS];
     uint64_t clock;
     struct arena arena;
+    struct body_reader *body;
 };
 
 /* ---- requests ---- */
@@ -73,6 +77,23 @@ static bool take_request(struct request *r, const struct frame *f) {
         r->all = f->delete.all;
         return take_ids(r, f->delete.ids);
     case FRAME_SESSION_GET: r->tag = f->session_get.tag; return take_id(r, f->session_get.id);
+    case FRAME_READ_EDITED:
+        r->tag = f->read_edited.tag;
+        r->offset = f->read_edited.offset;
+        r->length = f->read_edited.length < READER_READ_MAX ? f->read_edited.length : READER_READ_MAX;
+        return take_id(r, f->read_edited.id);
+    case FRAME_QUEUE_LIST:
+        r->tag = f->queue_list.tag;
+        r->cursor = f->queue_list.after;
+        r->index = UINT32_MAX;
+        r->limit = f->queue_list.limit ? f->queue_list.limit : UINT64_MAX;
+        return reader_queue_filter(r, f->queue_list.filter);
+    case FRAME_QUEUE_ACT:
+        r->tag = f->queue_act.tag;
+        r->action = f->queue_act.action;
+        return r->action >= QUEUE_DO_HOLD && r->action <= QUEUE_DO_BOUNCE &&
+               reader_queue_filter(r, f->queue_act.filter);
+    case FRAME_STORY: r->tag = f->story.tag; return take_id(r, f->story.id);
     case FRAME_STATS_GET: r->tag = f->stats_get.tag; return true;
     default: return false;
     }
@@ -100,6 +121,7 @@ void request_free(struct request *r) {
     buf_free(&r->ids);
     buf_free(&r->nums);
     buf_free(&r->out);
+    buf_free(&r->filter);
     free(r);
 }
 
@@ -303,13 +325,65 @@ static enum err run_read(struct reader *x, struct request *r, struct why *w) {
     return OK;
 }
 
+/* As it is delivered: with its recorded edits. */
+static enum err run_read_edited(struct reader *x, struct request *r, struct why *w) {
+    struct db_message m;
+    struct record record;
+    struct envelope v;
+    struct buf bytes = BUF(READER_READ_MAX);
+    enum err e = db_get(x->db, r->id, &m, w);
+    if (!e)
+        e = body_record(x->body, m.num, &m.place, &record, w);
+    if (!e && envelope_take(record.envelope, &x->arena, &v) != OK)
+        e = why(w, ERR_CORRUPT, "the envelope of a message cannot be read");
+    uint64_t size = !e && v.edits.n ? v.edited_size : m.size;
+    if (!e && r->offset < size)
+        e = body_view(x->body, &record, v.edits, r->offset, r->length, &bytes, w);
+    struct frame f = {.type = FRAME_BYTES, .bytes = {r->tag, r->offset, size, buf_str(&bytes)}};
+    if (!e)
+        frame_put(&r->out, &f);
+    r->done = true;
+    buf_free(&bytes);
+    arena_reset(&x->arena);
+    return e;
+}
+
+static enum err story_begin(struct reader *x, struct request *r, struct why *w) {
+    struct db_story s;
+    struct db_message m;
+    enum err e = db_story_get(x->db, r->id, &s, w);
+    if (e == ERR_NOT_FOUND)
+        return run_get(x, r, w); /* captured and not routed: what is known of it stands with it */
+    if (e)
+        return e;
+    r->out.limit += s.envelope.n + s.transcript.n + 65536;
+    if (db_get(x->db, r->id, &m, w) == OK)
+        put_row(r, &m);
+    put_pieces(r, FRAME_ENVELOPE, s.envelope);
+    put_pieces(r, FRAME_TRANSCRIPT, s.transcript);
+    r->before_ms = s.num;
+    r->index = UINT32_MAX;
+    r->stage = 1;
+    return OK;
+}
+
+static enum err run_story(struct reader *x, struct request *r, struct why *w) {
+    bool over = false;
+    if (r->stage == 0)
+        return story_begin(x, r, w);
+    enum err e = reader_story_rows(x->db, r, &over, w);
+    if (!e && over)
+        put_done(r, 1);
+    return e;
+}
+
 static enum err run_delete(struct reader *x, struct request *r, struct why *w) {
     struct db_message m;
     for (str s = buf_str(&r->ids); s.n; s = str_tail(s, ID_SIZE)) {
         enum err e = db_get(x->db, str_head(s, ID_SIZE), &m, w);
         if (e && e != ERR_NOT_FOUND)
             return e;
-        if (!e)
+        if (!e && m.captured)
             buf_u64(&r->nums, m.num);
     }
     r->count = r->nums.n / 8;
@@ -466,6 +540,10 @@ void reader_run(struct task *t, void *context) {
         case FRAME_READ: e = run_read(x, r, &w); break;
         case FRAME_DELETE: e = run_delete(x, r, &w); break;
         case FRAME_SESSION_GET: e = run_session(x, r, &w); break;
+        case FRAME_READ_EDITED: e = run_read_edited(x, r, &w); break;
+        case FRAME_QUEUE_LIST: e = reader_queue_list(x->db, r, &w); break;
+        case FRAME_QUEUE_ACT: e = reader_queue_pick(x->db, r, &w); break;
+        case FRAME_STORY: e = run_story(x, r, &w); break;
         default: assert(!"a request that is answered elsewhere");
         }
     db_done(x->db);
@@ -532,10 +610,13 @@ enum err reader_open(struct reader **out, const char *db_path, struct disk *d, c
     x->arena = ARENA(16 * 1024 * 1024);
     snprintf(x->journal_dir, sizeof(x->journal_dir), "%s", journal_dir);
     snprintf(x->big_dir, sizeof(x->big_dir), "%s", big_dir);
-    enum err e = db_open(&x->db, db_path, DB_READ, w);
-    if (e)
+    enum err e = body_open(&x->body, d, journal_dir, big_dir, w);
+    if (!e)
+        e = db_open(&x->db, db_path, DB_READ, w);
+    if (e) {
+        body_close(x->body);
         free(x);
-    else
+    } else
         *out = x;
     return e;
 }
@@ -544,6 +625,7 @@ void reader_close(struct reader *x) {
     if (!x)
         return;
     db_close(x->db);
+    body_close(x->body);
     buf_free(&x->record);
     arena_free(&x->arena);
     for (int i = 0; i < BLOCKS; i++)

@@ -26,6 +26,10 @@ struct request {
     uint64_t start, limit, before_ms, offset;
     uint32_t length;
     bool all, seen;
+    uint8_t action;         /* QUEUE_ACT */
+    struct buf filter;      /* QUEUE_LIST, QUEUE_ACT: fields */
+    uint8_t state_wanted;   /* by the filter; 0: any */
+    uint32_t index;         /* QUEUE_LIST, STORY: with the cursor */
     uint64_t cursor, count; /* LIST, SESSION_GET */
     unsigned stage;
     struct db_state state; /* as of this run */

@@ -1,17 +1,9 @@
-#include "store/sqlite.h"
+#include "store/sqlite_impl.h"
 
 #include <assert.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum sql {
-#define SQL(NAME, text) SQL_##NAME,
-#include "store/statements.def"
-#undef SQL
-    SQL_COUNT
-};
 
 static const char *const sql_text[SQL_COUNT] = {
 #define SQL(NAME, text) text,
@@ -26,14 +18,7 @@ static const char *const schema[] = {
 };
 enum { SCHEMA_VERSION = sizeof(schema) / sizeof(schema[0]) };
 
-struct db {
-    sqlite3 *sqlite;
-    sqlite3_stmt *statements[SQL_COUNT];
-    struct db_state state, before; /* before: as at BEGIN */
-    bool durable;                  /* synchronous=FULL is on */
-};
-
-static enum err refused(struct db *db, struct why *w) {
+enum err db_refused(struct db *db, struct why *w) {
     int code = sqlite3_errcode(db->sqlite);
     int more = sqlite3_extended_errcode(db->sqlite); /* its shared memory is a file, which cannot grow on a full disk */
     enum err e = code == SQLITE_FULL || more == SQLITE_IOERR_SHMSIZE ? ERR_FULL
@@ -45,61 +30,55 @@ static enum err refused(struct db *db, struct why *w) {
 
 /* ---- a statement: bind in order, then step ---- */
 
-struct query {
-    struct db *db;
-    sqlite3_stmt *s;
-    int next; /* parameter to bind, or column to read */
-};
-
-static enum err query_begin(struct db *db, enum sql which, struct query *q, struct why *w) {
+enum err query_begin(struct db *db, enum sql which, struct query *q, struct why *w) {
     sqlite3_stmt **s = &db->statements[which];
     *q = (struct query){.db = db};
     if (!*s && sqlite3_prepare_v3(db->sqlite, sql_text[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK)
-        return refused(db, w);
+        return db_refused(db, w);
     sqlite3_reset(*s);
     *q = (struct query){db, *s, 1};
     return OK;
 }
 
-static void bind_u64(struct query *q, uint64_t v) {
+void bind_u64(struct query *q, uint64_t v) {
     sqlite3_bind_int64(q->s, q->next++, (sqlite3_int64)v);
 }
 
-static void bind_text(struct query *q, str v) {
+void bind_text(struct query *q, str v) {
     sqlite3_bind_text(q->s, q->next++, v.n ? v.p : "", (int)v.n, SQLITE_STATIC);
 }
 
-static void bind_blob(struct query *q, str v) {
+void bind_blob(struct query *q, str v) {
     sqlite3_bind_blob(q->s, q->next++, v.n ? v.p : "", (int)v.n, SQLITE_STATIC);
 }
 
-static uint64_t take_int(struct query *q) {
+uint64_t column_u64(struct query *q) {
     return (uint64_t)sqlite3_column_int64(q->s, q->next++);
 }
 
-static str take_text(struct query *q) {
+str column_text(struct query *q) {
     const void *p = sqlite3_column_blob(q->s, q->next);
     return str_n(p, (size_t)sqlite3_column_bytes(q->s, q->next++));
 }
 
 /* A row: *more is true and the columns can be taken. */
-static enum err query_row(struct query *q, bool *more, struct why *w) {
+enum err query_row(struct query *q, bool *more, struct why *w) {
     int r = sqlite3_step(q->s);
     q->next = 0;
     *more = r == SQLITE_ROW;
     if (r == SQLITE_ROW || r == SQLITE_DONE)
         return OK;
-    enum err e = refused(q->db, w);
+    enum err e = db_refused(q->db, w);
     sqlite3_reset(q->s);
     return e;
 }
 
-static void query_end(struct query *q) {
+void query_end(struct query *q) {
     sqlite3_reset(q->s);
     sqlite3_clear_bindings(q->s);
 }
 
-static enum err query_run(struct query *q, struct why *w) {
+enum err query_run(struct query *q, struct why *w) {
     bool more;
     enum err e = query_row(q, &more, w);
     query_end(q);
@@ -112,7 +91,7 @@ static enum err run(struct db *db, enum sql which, struct why *w) {
     return e ? e : query_run(&q, w);
 }
 
-static enum err run_num(struct db *db, enum sql which, uint64_t a, struct why *w) {
+enum err run_num(struct db *db, enum sql which, uint64_t a, struct why *w) {
     struct query q;
     enum err e = query_begin(db, which, &q, w);
     if (e)
@@ -122,7 +101,7 @@ static enum err run_num(struct db *db, enum sql which, uint64_t a, struct why *w
 }
 
 static enum err text_run(struct db *db, const char *text, struct why *w) {
-    return sqlite3_exec(db->sqlite, text, NULL, NULL, NULL) == SQLITE_OK ? OK : refused(db, w);
+    return sqlite3_exec(db->sqlite, text, NULL, NULL, NULL) == SQLITE_OK ? OK : db_refused(db, w);
 }
 
 /* ---- opening ---- */
@@ -130,11 +109,11 @@ static enum err text_run(struct db *db, const char *text, struct why *w) {
 static enum err pragma(struct db *db, const char *text, int64_t *value, struct why *w) {
     sqlite3_stmt *s = NULL;
     if (sqlite3_prepare_v2(db->sqlite, text, -1, &s, NULL) != SQLITE_OK)
-        return refused(db, w);
+        return db_refused(db, w);
     int r = sqlite3_step(s);
     *value = r == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
     sqlite3_finalize(s);
-    return r == SQLITE_ROW || r == SQLITE_DONE ? OK : refused(db, w);
+    return r == SQLITE_ROW || r == SQLITE_DONE ? OK : db_refused(db, w);
 }
 
 static enum err migrate(struct db *db, int64_t version, struct why *w) {
@@ -184,6 +163,7 @@ enum err db_open(struct db **out, const char *path, enum db_mode mode, struct wh
     struct db *db = calloc(1, sizeof(*db));
     if (!db)
         return why(w, ERR_NOMEM, "no memory");
+    db->arena = ARENA(256 * 1024 * 1024);
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | (mode == DB_WRITE ? SQLITE_OPEN_CREATE : 0);
     enum err e = OK;
     if (sqlite3_open_v2(path, &db->sqlite, flags, NULL) != SQLITE_OK) {
@@ -211,6 +191,7 @@ void db_close(struct db *db) {
     for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(db->statements[i]);
     sqlite3_close(db->sqlite);
+    arena_free(&db->arena);
     free(db);
 }
 
@@ -228,16 +209,16 @@ enum err db_reload(struct db *db, struct db_state *s, struct why *w) {
         return e;
     if (!more)
         return why(w, ERR_CORRUPT, "database: its state row is missing");
-    s->applied.seq = take_int(&q);
-    s->applied.epoch = take_int(&q);
-    s->applied.offset = take_int(&q);
-    s->gone_below = take_int(&q);
-    s->total = take_int(&q);
-    s->unread = take_int(&q);
-    s->bytes = take_int(&q);
-    s->deleted = take_int(&q);
-    s->accepted = take_int(&q);
-    s->accepted_bytes = take_int(&q);
+    s->applied.seq = column_u64(&q);
+    s->applied.epoch = column_u64(&q);
+    s->applied.offset = column_u64(&q);
+    s->gone_below = column_u64(&q);
+    s->total = column_u64(&q);
+    s->unread = column_u64(&q);
+    s->bytes = column_u64(&q);
+    s->deleted = column_u64(&q);
+    s->accepted = column_u64(&q);
+    s->accepted_bytes = column_u64(&q);
     query_end(&q);
     return OK;
 }
@@ -295,17 +276,30 @@ enum err db_accept(struct db *db, const struct db_message *m, struct why *w) {
     bind_u64(&q, m->place.length);
     bind_u64(&q, m->big);
     bind_text(&q, m->session);
+    bind_u64(&q, m->captured);
+    bind_u64(&q, m->refs);
     e = query_run(&q, w);
     if (e)
         return e;
     if (sqlite3_changes(db->sqlite) == 0)
         return why(w, ERR_EXISTS, "message %.*s is there already", STR_ARG(m->id));
-    db->state.total++;
-    db->state.unread++;
-    db->state.bytes += m->size;
+    if (m->captured) {
+        db->state.total++;
+        db->state.unread++;
+        db->state.bytes += m->size;
+    }
     db->state.accepted++;
     db->state.accepted_bytes += m->size;
     return OK;
+}
+
+/* Out of the inbox; what else refers to it keeps it. */
+static enum err uncapture(struct db *db, uint64_t num, uint64_t refs, const struct db_freed *f, db_freed_each *freed,
+                          void *arg, struct why *w) {
+    enum err e = run_num(db, refs > 1 ? SQL_MESSAGE_UNCAPTURE : SQL_MESSAGE_DELETE, num, w);
+    if (!e && refs <= 1)
+        freed(arg, f);
+    return e;
 }
 
 enum err db_gone(struct db *db, uint64_t num, db_freed_each *freed, void *arg, struct why *w) {
@@ -321,26 +315,27 @@ enum err db_gone(struct db *db, uint64_t num, db_freed_each *freed, void *arg, s
     if (e)
         return e;
     struct db_freed f = {0};
-    uint64_t seen = 0;
+    uint64_t seen = 0, captured = 0, refs = 0;
     if (more) {
-        f.segment = take_int(&q);
-        (void)take_int(&q);
-        f.length = take_int(&q);
-        f.big = take_int(&q);
-        seen = take_int(&q);
-        f.size = take_int(&q);
+        f.segment = column_u64(&q);
+        (void)column_u64(&q);
+        f.length = column_u64(&q);
+        f.big = column_u64(&q);
+        seen = column_u64(&q);
+        f.size = column_u64(&q);
+        captured = column_u64(&q);
+        refs = column_u64(&q);
     }
     query_end(&q);
-    if (!more)
+    if (!captured)
         return OK;
-    e = run_num(db, SQL_MESSAGE_DELETE, num, w);
+    e = uncapture(db, num, refs, &f, freed, arg, w);
     if (e)
         return e;
     db->state.total--;
     db->state.unread -= !seen;
     db->state.bytes -= f.size;
     db->state.deleted++;
-    freed(arg, &f);
     return OK;
 }
 
@@ -358,18 +353,18 @@ enum err db_gone_below(struct db *db, uint64_t num, struct why *w) {
     if (e)
         return e;
     assert(more);
-    uint64_t count = take_int(&q);
+    uint64_t count = column_u64(&q);
     db->state.total -= count;
     db->state.deleted += count;
-    db->state.unread -= take_int(&q);
-    db->state.bytes -= take_int(&q);
+    db->state.unread -= column_u64(&q);
+    db->state.bytes -= column_u64(&q);
     db->state.gone_below = num;
     query_end(&q);
     return OK;
 }
 
 struct swept {
-    uint64_t num;
+    uint64_t num, refs;
     struct db_freed freed;
 };
 
@@ -386,18 +381,16 @@ enum err db_sweep(struct db *db, unsigned limit, db_freed_each *freed, void *arg
     bind_u64(&q, limit < most ? limit : most);
     while (!(e = query_row(&q, &more, w)) && more) {
         struct swept *r = &rows[count++];
-        r->num = take_int(&q);
-        r->freed.segment = take_int(&q);
-        r->freed.length = take_int(&q);
-        r->freed.big = take_int(&q);
-        r->freed.size = take_int(&q);
+        r->num = column_u64(&q);
+        r->freed.segment = column_u64(&q);
+        r->freed.length = column_u64(&q);
+        r->freed.big = column_u64(&q);
+        r->freed.size = column_u64(&q);
+        r->refs = column_u64(&q);
     }
     query_end(&q);
-    for (unsigned i = 0; !e && i < count; i++) {
-        e = run_num(db, SQL_MESSAGE_DELETE, rows[i].num, w);
-        if (!e)
-            freed(arg, &rows[i].freed);
-    }
+    for (unsigned i = 0; !e && i < count; i++)
+        e = uncapture(db, rows[i].num, rows[i].refs, &rows[i].freed, freed, arg, w);
     *done = count == 0;
     return e;
 }
@@ -413,9 +406,9 @@ enum err db_moved(struct db *db, uint64_t num, const struct journal_place *to, s
     bind_u64(&q, num);
     e = query_row(&q, &more, w);
     if (!e && more) {
-        was->epoch = take_int(&q);
-        was->offset = take_int(&q);
-        was->length = take_int(&q);
+        was->epoch = column_u64(&q);
+        was->offset = column_u64(&q);
+        was->length = column_u64(&q);
     }
     query_end(&q);
     if (e || !more)
@@ -457,8 +450,8 @@ enum err db_unlike(struct db *db, bool seen, uint64_t *num, struct buf *ids, str
     bind_u64(&q, seen);
     bind_u64(&q, *num > db->state.gone_below ? *num : db->state.gone_below);
     while (!(e = query_row(&q, &more, w)) && more) {
-        *num = take_int(&q);
-        buf_add(ids, take_text(&q));
+        *num = column_u64(&q);
+        buf_add(ids, column_text(&q));
     }
     query_end(&q);
     return e;
@@ -498,7 +491,7 @@ static enum err prune_empty(struct db *db, uint64_t keep, struct why *w) {
         return e;
     bind_u64(&q, keep);
     e = query_row(&q, &more, w);
-    uint64_t old = !e && more ? take_int(&q) : 0;
+    uint64_t old = !e && more ? column_u64(&q) : 0;
     query_end(&q);
     return e || !old ? e : run_num(db, SQL_SESSION_PRUNE, old, w);
 }
@@ -530,8 +523,8 @@ static enum err prune_orphans(struct db *db, uint64_t *cursor, struct why *w) {
     bind_u64(&q, LOOK);
     while (!(e = query_row(&q, &more, w)) && more && !e) {
         seen++;
-        *cursor = take_int(&q);
-        e = has_mail(db, take_text(&q), &has, w);
+        *cursor = column_u64(&q);
+        e = has_mail(db, column_text(&q), &has, w);
         if (!e && !has)
             orphans[count++] = *cursor;
         if (e)
@@ -563,10 +556,10 @@ enum err db_retire(struct db *db, const struct db_limits *limits, uint64_t look,
     bind_u64(&q, s->gone_below);
     bind_u64(&q, look);
     while (!(e = query_row(&q, &more, w)) && more) {
-        uint64_t row = take_int(&q), created_ms = take_int(&q);
-        (void)take_int(&q);
-        (void)take_int(&q);
-        uint64_t size = take_int(&q);
+        uint64_t row = column_u64(&q), created_ms = column_u64(&q);
+        (void)column_u64(&q);
+        (void)column_u64(&q);
+        uint64_t size = column_u64(&q);
         bool keep = (!limits->count || total <= limits->count) && (!limits->bytes || bytes <= limits->bytes) &&
                     created_ms >= limits->created_before_ms;
         if (keep)
@@ -591,26 +584,26 @@ enum err db_checkpoint(struct db *db, bool truncate, bool *all, struct why *w) {
     int r = sqlite3_wal_checkpoint_v2(db->sqlite, NULL,
                                       truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &done);
     *all = r == SQLITE_OK && log == done;
-    return r == SQLITE_OK || r == SQLITE_BUSY ? OK : refused(db, w);
+    return r == SQLITE_OK || r == SQLITE_BUSY ? OK : db_refused(db, w);
 }
 
 /* ---- reading ---- */
 
 void db_done(struct db *db) {
-    static const enum sql kept_open[] = {SQL_LATEST, SQL_GET, SQL_SESSION_GET};
+    static const enum sql kept_open[] = {SQL_LATEST, SQL_GET, SQL_SESSION_GET, SQL_STORY_GET};
     for (size_t i = 0; i < sizeof(kept_open) / sizeof(kept_open[0]); i++)
         sqlite3_reset(db->statements[kept_open[i]]);
 }
 
 static struct db_message take_listed(struct query *q) {
-    struct db_message m = {.num = take_int(q)};
-    m.id = take_text(q);
-    m.created_ms = take_int(q);
-    m.size = take_int(q);
-    m.seen = take_int(q) != 0;
-    m.attachments = take_int(q);
-    m.session = take_text(q);
-    m.summary = take_text(q);
+    struct db_message m = {.num = column_u64(q)};
+    m.id = column_text(q);
+    m.created_ms = column_u64(q);
+    m.size = column_u64(q);
+    m.seen = column_u64(q) != 0;
+    m.attachments = column_u64(q);
+    m.session = column_text(q);
+    m.summary = column_text(q);
     return m;
 }
 
@@ -651,10 +644,11 @@ enum err db_get(struct db *db, str id, struct db_message *m, struct why *w) {
         return why(w, ERR_NOT_FOUND, "no such message");
     }
     *m = take_listed(&q);
-    m->place.epoch = take_int(&q);
-    m->place.offset = take_int(&q);
-    m->place.length = take_int(&q);
-    m->big = take_int(&q);
+    m->place.epoch = column_u64(&q);
+    m->place.offset = column_u64(&q);
+    m->place.length = column_u64(&q);
+    m->big = column_u64(&q);
+    m->captured = column_u64(&q) != 0;
     return OK;
 }
 
@@ -672,12 +666,12 @@ enum err db_session_get(struct db *db, str id, struct db_session *s, struct why 
         query_end(&q);
         return why(w, ERR_NOT_FOUND, "no such session");
     }
-    s->started_ms = take_int(&q);
-    s->ended_ms = take_int(&q);
-    s->messages = (uint32_t)take_int(&q);
-    s->reason = take_text(&q);
-    s->info = take_text(&q);
-    s->transcript = take_text(&q);
+    s->started_ms = column_u64(&q);
+    s->ended_ms = column_u64(&q);
+    s->messages = (uint32_t)column_u64(&q);
+    s->reason = column_text(&q);
+    s->info = column_text(&q);
+    s->transcript = column_text(&q);
     return OK;
 }
 
@@ -692,12 +686,12 @@ enum err db_session_mails(struct db *db, str session, uint64_t after, uint64_t l
     bind_u64(&q, after);
     bind_u64(&q, limit);
     while (!(e = query_row(&q, &more, w)) && more) {
-        struct db_message m = {.num = take_int(&q)};
-        m.id = take_text(&q);
-        m.place.epoch = take_int(&q);
-        m.place.offset = take_int(&q);
-        m.place.length = take_int(&q);
-        m.created_ms = take_int(&q);
+        struct db_message m = {.num = column_u64(&q)};
+        m.id = column_text(&q);
+        m.place.epoch = column_u64(&q);
+        m.place.offset = column_u64(&q);
+        m.place.length = column_u64(&q);
+        m.created_ms = column_u64(&q);
         if ((e = each(arg, &m)))
             break;
     }
@@ -714,14 +708,16 @@ enum err db_all(struct db *db, uint64_t after, uint64_t limit, db_message_each *
     bind_u64(&q, after);
     bind_u64(&q, limit);
     while (!(e = query_row(&q, &more, w)) && more) {
-        struct db_message m = {.num = take_int(&q)};
-        m.place.epoch = take_int(&q);
-        m.place.offset = take_int(&q);
-        m.place.length = take_int(&q);
-        m.big = take_int(&q);
-        m.size = take_int(&q);
-        m.id = take_text(&q);
-        m.seen = take_int(&q) != 0;
+        struct db_message m = {.num = column_u64(&q)};
+        m.place.epoch = column_u64(&q);
+        m.place.offset = column_u64(&q);
+        m.place.length = column_u64(&q);
+        m.big = column_u64(&q);
+        m.size = column_u64(&q);
+        m.id = column_text(&q);
+        m.seen = column_u64(&q) != 0;
+        m.captured = column_u64(&q) != 0;
+        m.refs = column_u64(&q);
         if ((e = each(arg, &m)))
             break;
     }
@@ -740,9 +736,9 @@ enum err db_in_segment(struct db *db, uint64_t epoch, uint64_t from_offset, uint
     bind_u64(&q, from_offset);
     bind_u64(&q, limit);
     while (!(e = query_row(&q, &more, w)) && more) {
-        struct db_message m = {.num = take_int(&q), .place.epoch = epoch};
-        m.place.offset = take_int(&q);
-        m.place.length = take_int(&q);
+        struct db_message m = {.num = column_u64(&q), .place.epoch = epoch};
+        m.place.offset = column_u64(&q);
+        m.place.length = column_u64(&q);
         if ((e = each(arg, &m)))
             break;
     }
@@ -757,8 +753,8 @@ enum err db_segments(struct db *db, db_segment_each *each, void *arg, struct why
     if (e)
         return e;
     while (!(e = query_row(&q, &more, w)) && more) {
-        uint64_t epoch = take_int(&q), bytes = take_int(&q), count = take_int(&q);
-        each(arg, epoch, bytes, count, take_int(&q));
+        uint64_t epoch = column_u64(&q), bytes = column_u64(&q), count = column_u64(&q);
+        each(arg, epoch, bytes, count, column_u64(&q));
     }
     query_end(&q);
     return e;
@@ -778,7 +774,7 @@ enum err db_big_known(struct db *db, uint64_t big, bool *known, struct why *w) {
 enum err db_integrity(struct db *db, struct why *w) {
     sqlite3_stmt *s = NULL;
     if (sqlite3_prepare_v2(db->sqlite, "PRAGMA integrity_check(1)", -1, &s, NULL) != SQLITE_OK)
-        return refused(db, w);
+        return db_refused(db, w);
     int r = sqlite3_step(s);
     const char *said = r == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(db->sqlite);
     enum err e =

@@ -21,8 +21,8 @@ struct db_state {
 struct db_message {
     uint64_t num, created_ms, size, attachments;
     struct journal_place place;
-    uint64_t big;
-    bool seen;
+    uint64_t big, refs;
+    bool seen, captured;      /* captured: in the inbox; what is not is counted, listed and retired nowhere */
     str id, session, summary; /* valid until the next call with this db */
 };
 

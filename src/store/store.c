@@ -35,6 +35,15 @@ static uint64_t mono_ms(void) {
 
 /* ---- from records of the journal to ops of the follower ---- */
 
+/* Has it deliveries, or is it a report?  One that cannot be read is told by who applies it. */
+static bool routed(str envelope) {
+    struct envelope v;
+    struct arena a = ARENA(256 * 1024 * 1024);
+    bool is = envelope_take(envelope, &a, &v) == OK && (v.delivery_count || v.report_of.n);
+    arena_free(&a);
+    return is;
+}
+
 static struct op *message_op(enum op_kind kind, uint64_t num, str body, const struct journal_record *r, struct why *w) {
     struct record record;
     if (record_take(body, &record) != OK)
@@ -49,6 +58,20 @@ static struct op *message_op(enum op_kind kind, uint64_t num, str body, const st
         .num = num, .created_ms = record.created_ms, .size = record.size, .place = r->place, .big = record.big};
     o->message.id = op_text(o, &used, record.id);
     o->message.session = op_text(o, &used, record.session);
+    if (routed(record.envelope)) {
+        buf_add(&o->envelope, record.envelope);
+        buf_add(&o->transcript, record.transcript);
+        assert(!o->envelope.full && !o->transcript.full);
+    }
+    return o;
+}
+
+static struct op *body_op(enum op_kind kind, str body) {
+    struct op *o = op_new(kind, 0);
+    if (!o)
+        return NULL;
+    buf_add(&o->bytes, body);
+    assert(!o->bytes.full);
     return o;
 }
 
@@ -59,11 +82,7 @@ static struct op *record_op(const struct journal_record *r, struct why *w) {
     switch (r->type) {
     case JOURNAL_START: o = op_new(OP_PASSED, 0); break;
     case JOURNAL_ACCEPTED: o = message_op(OP_ACCEPTED, r->place.seq, body, r, w); break;
-    case JOURNAL_GONE:
-        o = op_new(OP_GONE, 0);
-        if (o)
-            buf_add(&o->bytes, body);
-        break;
+    case JOURNAL_GONE: o = body_op(OP_GONE, body); break;
     case JOURNAL_GONE_BELOW:
         o = op_new(OP_GONE_BELOW, 0);
         if (o && !take_u64(&body, &o->num))
@@ -73,6 +92,9 @@ static struct op *record_op(const struct journal_record *r, struct why *w) {
         if (take_u64(&body, &num))
             o = message_op(OP_MOVED, num, body, r, w);
         break;
+    case JOURNAL_INTENT: o = body_op(OP_INTENT, body); break;
+    case JOURNAL_OUTCOME: o = body_op(OP_OUTCOME, body); break;
+    case JOURNAL_ACTED: o = body_op(OP_ACTED, body); break;
     }
     if (o)
         o->after = (struct journal_position){r->place.seq, r->place.epoch, r->place.offset + r->place.length};
@@ -172,6 +194,14 @@ static void tell_recovery(struct store *s, const struct replay *p, const struct 
         log_event(EV_STORE_DUPLICATE, LOG_NUM("messages", p->note.duplicates), LOG_END);
 }
 
+/* What was delivered may be told in segments that are gone: rather an operator decides than that it is sent twice. */
+static enum err doubt_all(struct store *s, struct why *w) {
+    enum err e = db_begin(s->db, false, w);
+    if (!e)
+        e = db_doubt_all(s->db, w);
+    return e ? e : db_commit(s->db, w);
+}
+
 static enum err recover(struct store *s, struct why *w) {
     struct journal_recovery found;
     struct replay p = {.s = s, .fresh = db_state(s->db)->applied.seq == 0, .gone = MAP(s->options.random_seed)};
@@ -187,7 +217,10 @@ static enum err recover(struct store *s, struct why *w) {
     if (e)
         return e;
     tell_recovery(s, &p, &found);
-    e = db_segments(s->db, note_segment, s, w);
+    if (p.records && p.fresh && found.gaps)
+        e = doubt_all(s, w);
+    if (!e)
+        e = db_segments(s->db, note_segment, s, w);
     int r = e ? 0 : s->disk->ops->names(s->disk, s->big_dir, stray, s);
     return r < 0 ? disk_error(r, w, "read the directory", s->big_dir) : e;
 }
@@ -197,7 +230,9 @@ static struct follower_limits limits_of(const struct store_options *o) {
     uint64_t spare = 4 * o->segment_size < o->retain_bytes / 4 ? 4 * o->segment_size : o->retain_bytes / 4;
     return (struct follower_limits){.retain = {.count = o->retain_count, .bytes = o->retain_bytes - spare},
                                     .retain_age_ms = o->retain_age_ms,
-                                    .retain_sessions = o->retain_sessions};
+                                    .retain_sessions = o->retain_sessions,
+                                    .history_age_ms = o->history_age_ms,
+                                    .history_count = o->history_count};
 }
 
 static void on_note(struct task *t, void *context);
@@ -215,6 +250,10 @@ static enum err start_threads(struct store *s, struct why *w) {
         e = worker_start(&s->preparing, &s->outbox, s, w);
     if (!e)
         e = worker_start(&s->syncing, &s->outbox, s, w);
+    if (!e)
+        e = body_open(&s->body, s->disk, s->journal_dir, s->big_dir, w);
+    if (!e)
+        e = worker_start(&s->bodies, &s->outbox, s->body, w);
     return e;
 }
 
@@ -263,6 +302,7 @@ enum err store_open(struct store **out, const struct store_options *o, const str
     s->arena = ARENA(64 * 1024 * 1024);
     list_init(&s->waiting);
     list_init(&s->held);
+    list_init(&s->refused);
     snprintf(s->data, sizeof(s->data), "%s", o->data);
     s->options.data = s->data;
     snprintf(s->journal_dir, JOURNAL_PATH, "%s/journal", s->data);
@@ -295,6 +335,8 @@ void store_set_limits(struct store *s, const struct store_options *o) {
     s->options.retain_age_ms = o->retain_age_ms;
     s->options.retain_bytes = o->retain_bytes;
     s->options.retain_sessions = o->retain_sessions;
+    s->options.history_age_ms = o->history_age_ms;
+    s->options.history_count = o->history_count;
     s->options.disk_reserve = o->disk_reserve;
     s->options.message_max = o->message_max;
     s->options.memory_budget = o->memory_budget;
@@ -303,7 +345,7 @@ void store_set_limits(struct store *s, const struct store_options *o) {
     follower_limits(s->follower, &limits);
 }
 
-static void push(struct store *s, struct op *o, const struct journal_place *place) {
+void store_push(struct store *s, struct op *o, const struct journal_place *place) {
     assert(o); /* without memory for what is durable already it is better to end and to recover */
     if (place) {
         o->after = (struct journal_position){place->seq, place->epoch, place->offset + place->length};
@@ -357,7 +399,7 @@ static void checkpoint(struct store *s, bool truncate) {
         return;
     o->all = truncate;
     s->checkpointing = true;
-    push(s, o, NULL);
+    store_push(s, o, NULL);
 }
 
 /* Below the reserve no segment is kept that holds nothing; and the log of the database goes while there is room for the
@@ -475,14 +517,17 @@ static enum err item_add(struct store *s, struct item *i, struct why *w) {
         parts[0] = (struct iovec){i->num, 8};
         parts[1] = (struct iovec){i->body.p, i->body.n};
         return journal_add(s->journal, JOURNAL_MOVED, parts, 2, &i->place, w);
+    default: return deliver_add(s, i, w);
     }
-    return ERR_UNSUPPORTED;
 }
 
 static void finish_mail(struct store *s, struct item *i, enum err e, const char *text) {
     struct store_mail *m = (struct store_mail *)i;
-    if (!e) {
-        push(s, mail_op(m), &i->place);
+    if (!e && m->routed)
+        deliver_accepted(s, m);
+    if (!e)
+        store_push(s, mail_op(m), &i->place);
+    if (!e && m->captured) {
         struct frame f = {.type = FRAME_CHANGED_NEW};
         f.changed_new = (struct frame_changed_new){i->place.seq, str_n(m->id, ID_SIZE), m->created_ms, m->size,
                                                    str_n(m->session, m->session_n)};
@@ -491,14 +536,14 @@ static void finish_mail(struct store *s, struct item *i, enum err e, const char 
     mail_answer(m, e, text);
 }
 
-static void hold_request(struct store *s, struct request *r, uint64_t seq) {
+void store_hold_request(struct store *s, struct request *r, uint64_t seq) {
     r->need_seq = seq;
     r->deadline_ms = mono_ms() + PATIENCE_MS;
     list_add_tail(&s->held, &r->node);
 }
 
 /* Once it is answered it may be in the reader's hands again: look first. */
-static void answer(struct store *s, struct request *r) {
+void store_answer(struct store *s, struct request *r) {
     bool over = r->done || !r->owner;
     if (r->owner)
         s->ops.answer(s->arg, r);
@@ -521,13 +566,13 @@ static void finish_gone(struct store *s, struct item *i, enum err e, const char 
         o->bytes = i->nums;
         o->bytes.limit = 64 * 1024 * 1024;
         i->nums = (struct buf){0};
-        push(s, o, &i->place);
+        store_push(s, o, &i->place);
         log_event(EV_STORE_DELETED, LOG_NUM("messages", r->count), LOG_END);
         tell_deleted(s, buf_str(&r->ids));
-        hold_request(s, r, i->place.seq);
+        store_hold_request(s, r, i->place.seq);
     } else {
         request_fail(r, e, text);
-        answer(s, r);
+        store_answer(s, r);
     }
     buf_free(&i->nums);
     free(i);
@@ -539,7 +584,7 @@ static void finish_gone_below(struct store *s, struct item *i, enum err e, const
         struct op *o = op_new(OP_GONE_BELOW, 0);
         assert(o);
         o->num = i->number;
-        push(s, o, &i->place);
+        store_push(s, o, &i->place);
         if (r)
             log_event(EV_STORE_DELETED, LOG_NUM("messages", i->count), LOG_END);
         else
@@ -550,13 +595,13 @@ static void finish_gone_below(struct store *s, struct item *i, enum err e, const
         s->ops.changed(s->arg, &f);
     }
     if (r && !e)
-        hold_request(s, r, i->place.seq);
+        store_hold_request(s, r, i->place.seq);
     else if (!r && e) {
         s->retire = i->number;
         s->retire_count = i->count;
     } else if (r) {
         request_fail(r, e, text);
-        answer(s, r);
+        store_answer(s, r);
     }
     free(i);
 }
@@ -569,7 +614,9 @@ static void finish_moved(struct store *s, struct item *i, enum err e) {
         assert(o);
         o->message.num = i->number;
         o->message.place = i->place;
-        push(s, o, &i->place);
+        store_push(s, o, &i->place);
+        if (s->ops.moved)
+            s->ops.moved(s->arg, i->number, &i->place);
     } else
         s->compaction.end = true; /* no room to copy to: another time */
     buf_free(&i->body);
@@ -599,6 +646,7 @@ static void item_finish(struct store *s, struct item *i, enum err e, const char 
     case ITEM_GONE: finish_gone(s, i, e, text); break;
     case ITEM_GONE_BELOW: finish_gone_below(s, i, e, text); break;
     case ITEM_MOVED: finish_moved(s, i, e); break;
+    default: deliver_finish(s, i, e, text); break;
     }
 }
 
@@ -642,11 +690,15 @@ static void reading_done(struct task *t, void *context) {
     struct request *r = (struct request *)t;
     struct store *s = context;
     s->asking--;
+    if (r->type == FRAME_QUEUE_ACT && !r->done) {
+        deliver_act(s, r);
+        return;
+    }
     if (r->type == FRAME_DELETE && !r->done && r->nums.n) {
         struct item *i = calloc(1, sizeof(*i));
         if (!i) {
             request_fail(r, ERR_NOMEM, "no memory");
-            answer(s, r);
+            store_answer(s, r);
             return;
         }
         i->kind = ITEM_GONE;
@@ -662,7 +714,7 @@ static void reading_done(struct task *t, void *context) {
         frame_put(&r->out, &f);
         r->done = true;
     }
-    answer(s, r);
+    store_answer(s, r);
 }
 
 static void ask_reader(struct store *s, struct request *r) {
@@ -679,14 +731,14 @@ static void answer_stats(struct store *s, struct request *r) {
                              d->deleted, d->accepted, d->accepted_bytes, journal_disk_bytes(s->journal) + s->big_bytes};
     frame_put(&r->out, &f);
     r->done = true;
-    answer(s, r);
+    store_answer(s, r);
 }
 
 static void answer_deleted(struct store *s, struct request *r) {
     struct frame f = {.type = FRAME_DONE, .done = {r->tag, r->count, s->applied.total, s->applied.unread}};
     frame_put(&r->out, &f);
     r->done = true;
-    answer(s, r);
+    store_answer(s, r);
 }
 
 static void put_number(char p[8], uint64_t v) {
@@ -710,7 +762,7 @@ static void delete_all(struct store *s, struct request *r) {
     struct item *i = gone_below_item(journal_durable(s->journal), s->applied.total, r);
     if (!i) {
         request_fail(r, ERR_NOMEM, "no memory");
-        answer(s, r);
+        store_answer(s, r);
         return;
     }
     r->count = s->applied.total;
@@ -722,7 +774,7 @@ static void mark(struct store *s, struct request *r) {
     struct op *o = op_new(OP_MARK, 0);
     if (!o) {
         request_fail(r, ERR_NOMEM, "no memory");
-        answer(s, r);
+        store_answer(s, r);
         return;
     }
     o->seen = r->seen;
@@ -732,7 +784,7 @@ static void mark(struct store *s, struct request *r) {
     r->ids = BUF(0);
     o->owner = r;
     s->asking++;
-    push(s, o, NULL);
+    store_push(s, o, NULL);
 }
 
 static void dispatch(struct store *s, struct request *r) {
@@ -740,7 +792,7 @@ static void dispatch(struct store *s, struct request *r) {
         request_free(r);
     else if (r->type == FRAME_STATS_GET)
         answer_stats(s, r);
-    else if (r->type == FRAME_DELETE && r->stage == 1)
+    else if ((r->type == FRAME_DELETE || r->type == FRAME_QUEUE_ACT) && r->stage == 1)
         answer_deleted(s, r);
     else if (r->type == FRAME_DELETE && r->all)
         delete_all(s, r);
@@ -754,7 +806,7 @@ void store_request(struct store *s, struct request *r) {
     else if (s->applied.applied.seq >= s->last_pushed)
         dispatch(s, r);
     else
-        hold_request(s, r, s->last_pushed);
+        store_hold_request(s, r, s->last_pushed);
 }
 
 void store_request_more(struct store *s, struct request *r) {
@@ -816,7 +868,7 @@ static void marks_done(struct store *s, struct note *n) {
         struct frame f = {.type = FRAME_DONE, .done = {r->tag, o->changed, n->state.total, n->state.unread}};
         frame_put(&r->out, &f);
         r->done = true;
-        answer(s, r);
+        store_answer(s, r);
     }
 }
 
@@ -955,7 +1007,7 @@ static void maybe_turn(struct store *s) {
         return; /* without the op recycling waits for the next record */
     o->after = journal_position(s->journal);
     s->last_pushed = o->after.seq;
-    push(s, o, NULL);
+    store_push(s, o, NULL);
 }
 
 static void tell_retired(struct store *s) {
@@ -974,6 +1026,7 @@ void store_second(struct store *s) {
     if (e)
         tell_io(s, IO_JOURNAL, e, &w);
     s->unprepared = false;
+    deliver_again(s);
     want_spare(s);
     want_segment(s);
     uint64_t again = s->retire;
@@ -1006,6 +1059,7 @@ void store_close(struct store *s) {
         return;
     worker_stop(&s->syncing);
     worker_stop(&s->preparing);
+    worker_stop(&s->bodies);
     if (s->reading.running) {
         s->closing = true;
         outbox_run(&s->outbox);
@@ -1023,6 +1077,8 @@ void store_close(struct store *s) {
     drop_requests(&s->held);
     outbox_close(&s->outbox);
     reader_close(s->reader);
+    body_close(s->body);
+    deliver_drop(s);
     db_close(s->db);
     journal_close(s->journal);
     buf_free(&s->compaction.records);
@@ -1042,7 +1098,7 @@ void store_session(struct store *s, const struct db_session *from) {
     o->session.reason = op_text(o, &used, from->reason);
     o->session.info = op_text(o, &used, from->info);
     o->session.transcript = op_text(o, &used, from->transcript);
-    push(s, o, NULL);
+    store_push(s, o, NULL);
 }
 
 void store_summary(struct store *s, str id, uint32_t attachments, str json) {
@@ -1053,7 +1109,7 @@ void store_summary(struct store *s, str id, uint32_t attachments, str json) {
     o->message.id = op_text(o, &used, id);
     o->message.summary = op_text(o, &used, json);
     o->message.attachments = attachments;
-    push(s, o, NULL);
+    store_push(s, o, NULL);
 }
 
 struct store_sums store_sums(struct store *s) {

@@ -23,6 +23,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include "store/delivery_rows.h"
 #include "store/reader.h"
 
 struct store;
@@ -32,9 +33,17 @@ struct store_options {
     const char *data;  /* the directory; it exists */
     struct disk *disk; /* disk_system(), or a test's.  The database is always SQLite's own files */
     uint64_t segment_size, big_min, memory_budget, lag_max;
-    uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions;
+    uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions, history_age_ms, history_count;
     uint64_t message_max, disk_reserve;
     uint64_t random_seed;
+};
+
+/* A message that is on stable storage, with deliveries, or a report. */
+struct store_accepted {
+    uint64_t num, created_ms;
+    str id;
+    struct journal_place place;
+    const struct envelope *envelope;
 };
 
 struct store_ops {
@@ -50,6 +59,14 @@ struct store_ops {
     void (*answer)(void *arg, struct request *r);
     void (*changed)(void *arg, const struct frame *f); /* a CHANGED_* frame for all who subscribed */
     void (*soon)(void *arg);                           /* something waits for store_commit() */
+
+    /* For the queue's host; NULL where there is none.  All of them speak of what is on stable storage. */
+    void (*accepted)(void *arg, const struct store_accepted *a);
+    void (*moved)(void *arg, uint64_t num, const struct journal_place *place);
+    void (*intent_done)(void *arg, void *owner, enum err e, uint64_t seq); /* not OK: it was not written */
+    void (*outcome_done)(void *arg, void *owner);                          /* they are tried until they are written */
+    void (*acted)(void *arg, const struct acted *a);
+    bool (*is_active)(void *arg, uint64_t num, uint32_t index); /* does a worker have it? */
 };
 
 enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg,
@@ -73,6 +90,15 @@ void store_mail_transcript(struct store_mail *m, str bytes);
 void store_mail_commit(struct store_mail *m);
 void store_mail_abort(struct store_mail *m);  /* before commit; m is gone */
 void store_mail_forget(struct store_mail *m); /* after commit: it will be finished, but nobody waits */
+
+/* Deliveries, for the queue's host.  An intent or outcome is written with the next group. */
+enum err store_deliveries(struct store *s, db_delivery_each *each, void *arg,
+                          struct why *w) MUST_CHECK; /* those that are not over; before anything else */
+enum err store_intents(struct store *s, db_intent_each *each, void *arg, struct why *w) MUST_CHECK;
+enum err store_intent(struct store *s, void *owner, const struct intent *i) MUST_CHECK;
+enum err store_outcome(struct store *s, void *owner, const struct outcome *o) MUST_CHECK;
+/* Work on records in a thread of its own: context is the struct body_reader (store/body.h). */
+void store_read(struct store *s, struct task *t);
 
 void store_session(struct store *s, const struct db_session *session);
 void store_summary(struct store *s, str id, uint32_t attachments, str json);

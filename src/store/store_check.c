@@ -148,11 +148,14 @@ static enum err check_row(void *arg, const struct db_message *m) {
     struct check *c = arg;
     c->cursor = m->num;
     c->rows++;
-    if (m->num <= c->state.gone_below)
+    bool inbox = m->captured && m->num > c->state.gone_below;
+    if (!inbox && m->refs == m->captured)
         return OK; /* deleted; the row waits for the broom */
-    c->counted.total++;
-    c->counted.unread += !m->seen;
-    c->counted.bytes += m->size;
+    if (inbox) {
+        c->counted.total++;
+        c->counted.unread += !m->seen;
+        c->counted.bytes += m->size;
+    }
     check_reference(c, m);
     if (++c->result->messages % TELL_EVERY == 0)
         say(c, false, "messages: %llu", (unsigned long long)c->result->messages);

@@ -3,13 +3,14 @@
 #define STORE_STORE_IMPL_H
 
 #include "base/arena.h"
+#include "store/body.h"
 #include "store/follower.h"
 #include "store/journal.h"
 #include "store/record.h"
 #include "store/spare.h"
 #include "store/store.h"
 
-enum item_kind { ITEM_MAIL, ITEM_GONE, ITEM_GONE_BELOW, ITEM_MOVED };
+enum item_kind { ITEM_MAIL, ITEM_GONE, ITEM_GONE_BELOW, ITEM_MOVED, ITEM_INTENT, ITEM_OUTCOME, ITEM_ACTED };
 
 /* What waits for the next group. */
 struct item {
@@ -22,7 +23,8 @@ struct item {
     bool again;              /* GONE, GONE_BELOW: tried a second time */
     char num[8];             /* GONE_BELOW, MOVED: little-endian */
     uint64_t number, count;  /* the same; how many give way */
-    struct buf body;         /* MOVED */
+    struct buf body;         /* MOVED, INTENT, OUTCOME, ACTED */
+    void *owner;             /* INTENT, OUTCOME: of the queue's host */
 };
 
 struct store_mail {
@@ -38,8 +40,8 @@ struct store_mail {
     int fd;
     uint64_t hinted;
     uint32_t block_sum;
-    struct buf sums; /* crc32c of each MiB, for a big one */
-    bool committing, aborted;
+    struct buf sums;                   /* crc32c of each MiB, for a big one */
+    bool committing, routed, captured; /* routed: it has deliveries, or is a report */
     enum err fault;
     struct why why;
 };
@@ -56,7 +58,8 @@ struct store {
     struct follower *follower;
     struct reader *reader;
     struct outbox outbox;
-    struct worker reading, preparing, syncing;
+    struct body_reader *body;
+    struct worker reading, preparing, syncing, bodies;
     struct journal_job job;
     struct task job_task;
     struct task spare_task;
@@ -67,6 +70,7 @@ struct store {
     uint64_t compact_after;
 
     struct list waiting;            /* items for the next group */
+    struct list refused;            /* outcomes that could not be written: again each second */
     size_t moves_waiting;           /* of the running compaction */
     struct list held;               /* requests that wait for the database */
     size_t asking;                  /* requests in the reader's hands */
@@ -99,5 +103,15 @@ void big_path(const struct store *s, uint64_t big, char path[JOURNAL_PATH]);
 void store_wait(struct store *s, struct item *i);
 void store_came(struct store *s, size_t bytes); /* of mail: is there still space? */
 uint64_t store_now_ms(void);
+void store_push(struct store *s, struct op *o, const struct journal_place *place);
+void store_hold_request(struct store *s, struct request *r, uint64_t seq);
+void store_answer(struct store *s, struct request *r);
+/* store_deliver.c */
+enum err deliver_add(struct store *s, struct item *i, struct why *w);
+void deliver_finish(struct store *s, struct item *i, enum err e, const char *text);
+void deliver_accepted(struct store *s, struct store_mail *m);
+void deliver_again(struct store *s);
+void deliver_act(struct store *s, struct request *r);
+void deliver_drop(struct store *s);
 
 #endif

@@ -199,6 +199,8 @@ static void read_envelope(struct store_mail *m) {
             memcpy(m->session, v.session.p, m->session_n);
         if (v.received_us)
             m->created_ms = v.received_us / 1000;
+        m->routed = v.delivery_count || v.report_of.n;
+        m->captured = envelope_captured(&v);
     }
     arena_reset(&m->store->arena);
 }
@@ -231,6 +233,12 @@ struct op *mail_op(struct store_mail *m) {
     o->message.size = m->size;
     o->message.big = m->big;
     o->message.place = m->item.place;
+    if (m->routed) { /* theirs from now on */
+        m->store->memory -= m->envelope.cap + m->transcript.cap;
+        o->envelope = m->envelope;
+        o->transcript = m->transcript;
+        m->envelope = m->transcript = BUF(0);
+    }
     return o;
 }
 

@@ -403,6 +403,8 @@ static void the_deleted_are_not_marked(void **state) {
     assert_int_equal(db_open(&db, path, DB_WRITE, &w), OK);
     assert_int_equal(db_begin(db, false, &w), OK);
     struct db_message m = {.num = 5, .id = S("0123456789abcdefghijkl"), .session = STR_NONE};
+    m.captured = true;
+    m.refs = 1;
     assert_int_equal(db_accept(db, &m, &w), OK);
     assert_int_equal(db_gone_below(db, 5, &w), OK);
     assert_int_equal(db_seen(db, m.id, true, &changed, &w), OK);
