@@ -201,21 +201,34 @@ bool directory_next(const struct directory *d, enum directory_kind kind, str pre
     return i != NULL;
 }
 
-enum err directory_use(struct directory *d, str account, uint64_t bytes) {
+static struct directory_used *use_of(struct directory *d, str account) {
     struct directory_used *u = map_get_str(&d->used, account);
-    if (!u) {
-        u = malloc(sizeof(*u) + account.n);
-        if (!u)
-            return ERR_NOMEM;
-        memcpy(u->name, account.p, account.n);
-        u->account = str_n(u->name, account.n);
-        if (!map_put_str(&d->used, u->account, u)) {
-            free(u);
-            return ERR_NOMEM;
-        }
-    }
+    if (u)
+        return u;
+    u = calloc(1, sizeof(*u) + account.n);
+    if (!u)
+        return NULL;
+    memcpy(u->name, account.p, account.n);
+    u->account = str_n(u->name, account.n);
+    if (map_put_str(&d->used, u->account, u))
+        return u;
+    free(u);
+    return NULL;
+}
+
+enum err directory_use(struct directory *d, str account, uint64_t bytes) {
+    struct directory_used *u = use_of(d, account);
+    if (!u)
+        return ERR_NOMEM;
     u->bytes = bytes;
     return OK;
+}
+
+/* Without memory the quota is a little larger until the next start. */
+void directory_used_more(struct directory *d, str account, uint64_t bytes) {
+    struct directory_used *u = account.n ? use_of(d, account) : NULL;
+    if (u)
+        u->bytes += bytes;
 }
 
 /* ---- what is an entry ---- */

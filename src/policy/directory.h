@@ -54,6 +54,7 @@ bool directory_remove(struct directory *d, enum directory_kind kind, str key);
 enum err directory_conf(struct directory *d, const struct conf *c, struct why *w) MUST_CHECK;
 /* So many bytes are in the account's mailboxes: from then on answers say `full` when that is its quota or more. */
 enum err directory_use(struct directory *d, str account, uint64_t bytes) MUST_CHECK;
+void directory_used_more(struct directory *d, str account, uint64_t bytes); /* so many more */
 
 struct directory_entry {
     enum directory_kind kind;

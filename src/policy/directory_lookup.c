@@ -268,8 +268,10 @@ bool directory_account(const struct directory *d, str name, struct directory_ent
 
 void directory_answer_put(struct buf *out, const struct directory_answer *a) {
     struct buf targets = BUF(2 * DIRECTORY_TARGETS_MAX);
-    for (size_t i = 0; i < a->target_count; i++)
-        buf_printf(&targets, "%s%.*s", i ? " " : "", STR_ARG(a->targets[i]));
+    for (size_t i = 0; i < a->target_count; i++) {
+        buf_add(&targets, i ? S(" ") : S(""));
+        buf_add(&targets, a->targets[i]); /* whatever is in it */
+    }
     buf_u8(out, (uint8_t)a->status);
     buf_u8(out, (uint8_t)(a->keep | a->may_send << 1 | a->full << 2));
     buf_u64(out, a->num);

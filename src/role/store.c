@@ -23,6 +23,7 @@ static struct {
     char data[4096];
     struct list peers;
     struct store_queue *queue;
+    struct store_directory *directory;
     struct event *commit, *news, *second, *moment, *run, *deadline;
     struct {
         enum role role;
@@ -138,6 +139,7 @@ static enum frame_direction incoming_of(enum role role) {
     case ROLE_SMTPD: return FRAME_SMTPD_TO_STORE | FRAME_WORKER_TO_STORE;
     case ROLE_DELIVERY:
     case ROLE_FILTER: return FRAME_WORKER_TO_STORE;
+    case ROLE_KEYD: return FRAME_KEYD_TO_STORE;
     default: return FRAME_READER_TO_STORE;
     }
 }
@@ -216,15 +218,20 @@ static enum err first(const struct conf *c, struct why *w) {
     struct store_options o = options_of(c);
     host.core = store_core_new(&ops, NULL);
     host.queue = host.core ? store_core_queue(host.core, c, o.random_seed) : NULL;
-    if (!host.queue)
+    host.directory = host.core ? store_core_directory(host.core, o.random_seed) : NULL;
+    if (!host.queue || !host.directory)
         return why(w, ERR_NOMEM, "no memory");
+    o.directory = store_directory_entries(host.directory);
     enum err e = store_open(&host.store, &o, store_core_store_ops(), host.core, w);
     if (!e)
         e = start_events(w);
     if (e)
         return e;
     store_core_attach(host.core, host.store);
-    e = store_queue_open(host.queue, host.store, w);
+    store_directory_attach(host.directory, host.store);
+    e = store_directory_configure(host.directory, c, w); /* its domains may be those of the database */
+    if (!e)
+        e = store_queue_open(host.queue, host.store, w);
     if (e)
         return e;
     core_run_soon(NULL);
@@ -238,6 +245,9 @@ static enum err first(const struct conf *c, struct why *w) {
 static enum err on_configure(const struct conf *c, bool is_first, struct why *w) {
     if (!is_first) {
         struct store_options o = options_of(c);
+        enum err e = store_directory_configure(host.directory, c, w); /* the one that may refuse it goes first */
+        if (e)
+            return e;
         store_set_limits(host.store, &o);
         store_queue_configure(host.queue, c);
         return OK;

@@ -21,7 +21,8 @@ struct store_core {
     struct store_core_ops ops;
     void *arg;
     struct store *store;
-    struct store_queue *queue; /* NULL: none */
+    struct store_queue *queue;         /* NULL: none */
+    struct store_directory *directory; /* NULL: none */
     struct list links;
     bool holding, queue_full;
     enum err state;
@@ -320,6 +321,8 @@ static void on_accepted(void *arg, const struct store_accepted *a) {
     struct store_core *c = arg;
     if (c->queue)
         store_queue_accepted(c->queue, a);
+    if (c->directory)
+        store_directory_accepted(c->directory, a);
 }
 
 static void on_moved(void *arg, uint64_t num, const struct journal_place *place) {
@@ -389,6 +392,36 @@ bool store_core_worker(struct core_link *l, enum role role) {
     return l->worker || !l->core->queue;
 }
 
+/* ---- the directory ---- */
+
+static void directory_changed(void *arg) {
+    struct store_core *c = arg;
+    struct frame f = {.type = FRAME_DIRECTORY_CHANGED};
+    LIST_EACH(&c->links, node) {
+        struct core_link *l = LIST_ENTRY(node, struct core_link, node);
+        if (l->brings_mail)
+            c->ops.send(l->peer, &f);
+    }
+}
+
+static void on_entry_done(void *arg, void *owner, uint64_t num) {
+    struct store_core *c = arg;
+    store_directory_entry_done(c->directory, owner, num);
+}
+
+struct store_directory *store_core_directory(struct store_core *c, uint64_t seed) {
+    static const struct store_directory_ops ops = {
+        .send = queue_send, .changed = directory_changed, .now_ms = queue_now};
+    c->directory = store_directory_new(&ops, c, seed);
+    return c->directory;
+}
+
+static bool ask_directory(struct core_link *l, const struct frame *f) {
+    if (l->core->directory)
+        store_directory_frame(l->core->directory, l, f);
+    return l->core->directory != NULL;
+}
+
 static void put_site(void *arg, const struct frame *f) {
     queue_send(arg, f);
 }
@@ -413,6 +446,7 @@ const struct store_ops *store_core_store_ops(void) {
                                          .outcome_done = on_outcome_done,
                                          .acted = on_acted,
                                          .is_active = on_is_active,
+                                         .entry_done = on_entry_done,
                                          .state = on_state,
                                          .hold = on_hold,
                                          .answer = on_answer,
@@ -437,6 +471,7 @@ void store_core_free(struct store_core *c) {
     assert(list_empty(&c->links));
     if (c->queue)
         store_queue_free(c->queue);
+    store_directory_free(c->directory);
     free(c);
 }
 
@@ -465,6 +500,8 @@ struct core_link *store_core_link(struct store_core *c, void *peer, bool brings_
 bool store_core_frame(struct core_link *l, const struct frame *f) {
     if (is_job(f))
         return l->worker && store_queue_frame(l->worker, f);
+    if (store_directory_wants(f->type))
+        return ask_directory(l, f);
     switch ((int)f->type) {
     case FRAME_MAIL_BEGIN: return mail_begin(l, &f->mail_begin);
     case FRAME_MAIL_BODY: return mail_piece(l, f->mail_body.mail, f->mail_body.bytes, store_mail_body);
@@ -530,6 +567,8 @@ static void drop_sessions(struct core_link *l) {
 void store_core_unlink(struct core_link *l) {
     if (l->worker)
         store_queue_unworker(l->worker);
+    if (l->core->directory)
+        store_directory_forget(l->core->directory, l);
     drop_mails(l);
     drop_sessions(l);
     LIST_EACH_SAFE(&l->asks, node)

@@ -8,6 +8,7 @@
 #define ROLE_STORE_CORE_H
 
 #include "frame/frame.h"
+#include "role/store_directory.h"
 #include "role/store_queue.h"
 #include "store/store.h"
 
@@ -33,6 +34,9 @@ void store_core_attach(struct store_core *c, struct store *s);
 
 /* A queue, before the store is opened; the core's.  After the store is attached: store_queue_open(). */
 struct store_queue *store_core_queue(struct store_core *c, const struct conf *conf, uint64_t seed);
+
+/* The directory, before the store is opened; the core's.  Attach the store to it, too. */
+struct store_directory *store_core_directory(struct store_core *c, uint64_t seed);
 
 struct core_link *store_core_link(struct store_core *c, void *peer, bool brings_mail);
 /* This link's peer takes jobs, too: DELIVERY, FILTER, SMTPD.  False: no memory. */

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "store/delivery_rows.h"
+#include "store/directory_db.h"
 #include "sys/clock.h"
 
 enum {
@@ -201,6 +202,12 @@ static enum err apply_mark(struct applying *a, struct op *o, struct why *w) {
     return e;
 }
 
+static enum err apply_entry(struct applying *a, struct op *o, struct why *w) {
+    if (o->entry.remove)
+        return db_entry_delete(a->db, o->entry.kind, o->entry.key, w);
+    return db_entry_put(a->db, o->entry.kind, o->entry.key, o->entry.fields, clock_wall_us() / 1000, &o->num, w);
+}
+
 static enum err apply(struct applying *a, struct op *o, struct why *w) {
     enum err e = OK;
     switch (o->kind) {
@@ -215,6 +222,7 @@ static enum err apply(struct applying *a, struct op *o, struct why *w) {
         break;
     case OP_MARK: e = apply_mark(a, o, w); break;
     case OP_CHECKPOINT: break;
+    case OP_ENTRY: e = apply_entry(a, o, w); break;
     case OP_INTENT: e = db_intent(a->db, o->after.seq, buf_str(&o->bytes), w); break;
     case OP_OUTCOME: e = db_outcome(a->db, o->after.seq, buf_str(&o->bytes), on_freed, a, w); break;
     case OP_ACTED: e = db_acted(a->db, buf_str(&o->bytes), on_freed, a, w); break;
@@ -279,9 +287,14 @@ static enum err housekeeping(struct follower *f, const struct follower_limits *l
     return e ? e : retire(f, l, a->note, w);
 }
 
+/* Somebody waits for it, and no journal has it. */
+static bool is_answered(const struct op *o) {
+    return o->kind == OP_MARK || o->kind == OP_ENTRY;
+}
+
 static bool has_mark(struct list *ops) {
     LIST_EACH(ops, node)
-    if (LIST_ENTRY(node, struct op, node)->kind == OP_MARK)
+    if (is_answered(LIST_ENTRY(node, struct op, node)))
         return true;
     return false;
 }
@@ -328,7 +341,7 @@ static void finish(struct follower *f, struct list *ops, struct note *n) {
         n->ops++;
         checkpoint |= o->kind == OP_CHECKPOINT;
         truncate |= o->kind == OP_CHECKPOINT && o->all;
-        if (o->kind == OP_MARK)
+        if (is_answered(o))
             list_add_tail(&n->marks, node);
         else
             op_free(o);

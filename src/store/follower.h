@@ -1,7 +1,7 @@
 /* follower.h - the thread that brings the database up to the journal.  It takes what waits, in order, one transaction
  * for all of it, and reports each transaction with a note.  While it lags nobody waits for it but readers. A refused
- * transaction is tried again each second: nothing is lost, the journal has it.  A transaction with a mark in it is
- * synced before it is reported: marks live in the database alone. */
+ * transaction is tried again each second: nothing is lost, the journal has it.  A transaction with a mark or an
+ * entry of the directory in it is synced before it is reported: these live in the database alone. */
 #ifndef STORE_FOLLOWER_H
 #define STORE_FOLLOWER_H
 
@@ -23,6 +23,7 @@ enum op_kind {
     OP_INTENT,
     OP_OUTCOME,
     OP_ACTED,
+    OP_ENTRY,
 };
 
 struct op {
@@ -31,13 +32,18 @@ struct op {
     struct journal_position after; /* where the journal is applied up to with this; seq 0: not of the journal */
     struct db_message message; /* ACCEPTED, MOVED (num, place; all in recovery), SUMMARY (id, attachments, summary) */
     struct db_session session;
-    uint64_t num;                    /* GONE_BELOW */
+    uint64_t num; /* GONE_BELOW; ENTRY: its result */
+    struct {
+        uint8_t kind;
+        bool remove;
+        str key, fields;
+    } entry;                         /* ENTRY */
     struct buf bytes;                /* GONE: u64 numbers; MARK: ids; INTENT, OUTCOME, ACTED: the record's body */
     struct buf envelope, transcript; /* ACCEPTED, MOVED in recovery: with deliveries or a report; else empty */
     bool seen, all;                  /* MARK; CHECKPOINT: all = truncate */
     struct buf changed_ids;          /* MARK: its result */
     uint64_t changed;                /* MARK: how many these are */
-    void *owner;                     /* MARK: whose answer */
+    void *owner;                     /* MARK, ENTRY: whose answer */
     char text[];                     /* what the strs point into */
 };
 
@@ -58,7 +64,7 @@ struct note {
     size_t change_count, change_room;
     size_t ops;            /* how many were applied */
     size_t duplicates;     /* of them, messages whose id another one has */
-    struct list marks;     /* ops that are done */
+    struct list marks;     /* ops that are done: MARK, ENTRY */
     uint64_t checkpointed; /* everything up to this seq is on stable storage in the database; 0: no news */
     bool checkpoint_tried;
     uint64_t big_bytes;            /* of big files that are gone */

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/directory_db.h"
 #include "store/store_impl.h"
 #include "sys/log.h"
 
@@ -269,7 +270,8 @@ static enum err try_files(struct store *s, struct why *w) {
     if (e)
         return e;
     db_wal_max(s->db, reserve_now(s) / 2); /* copying it takes room, too */
-    return recover(s, w);
+    e = recover(s, w);
+    return e || !s->options.directory ? e : db_entries_load(s->db, s->options.directory, w);
 }
 
 /* On a full disk with all of the spare, if it takes that. */
@@ -863,6 +865,10 @@ static void marks_done(struct store *s, struct note *n) {
     LIST_EACH(&n->marks, node) {
         struct op *o = LIST_ENTRY(node, struct op, node);
         struct request *r = o->owner;
+        if (o->kind == OP_ENTRY) {
+            s->ops.entry_done(s->arg, o->owner, o->num);
+            continue;
+        }
         s->asking--;
         tell_seen(s, o);
         struct frame f = {.type = FRAME_DONE, .done = {r->tag, o->changed, n->state.total, n->state.unread}};
@@ -1099,6 +1105,20 @@ void store_session(struct store *s, const struct db_session *from) {
     o->session.info = op_text(o, &used, from->info);
     o->session.transcript = op_text(o, &used, from->transcript);
     store_push(s, o, NULL);
+}
+
+enum err store_entry(struct store *s, void *owner, uint8_t kind, str key, str fields, bool remove) {
+    struct op *o = op_new(OP_ENTRY, key.n + fields.n);
+    if (!o)
+        return ERR_NOMEM;
+    size_t used = 0;
+    o->entry.kind = kind;
+    o->entry.remove = remove;
+    o->entry.key = op_text(o, &used, key);
+    o->entry.fields = op_text(o, &used, fields);
+    o->owner = owner;
+    store_push(s, o, NULL);
+    return OK;
 }
 
 void store_summary(struct store *s, str id, uint32_t attachments, str json) {

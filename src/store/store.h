@@ -11,6 +11,7 @@
  *   - A disk that took a group, has answered nothing but errors since, and then the process ends: the refused group may
  *     come back (journal_unsure()).  Its big files stay until the next start for that reason.
  *   - Sessions and summaries are synced with the next checkpoint or mark: a power cut may take the last ones.
+ *   - The directory's entries are in the database alone: with it they are lost.
  *   - A database that was removed is made again from the journal, from compacted copies too: no message is lost, but
  * what was read and the sessions are; and where segments have been recycled (EV_STORE_GAPS), messages that were deleted
  *     one by one may be back.
@@ -36,11 +37,12 @@ struct store_options {
     uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions, history_age_ms, history_count;
     uint64_t message_max, disk_reserve;
     uint64_t random_seed;
+    struct directory *directory; /* NULL, or what is filled with the entries of the database while it opens */
 };
 
 /* A message that is on stable storage, with deliveries, or a report. */
 struct store_accepted {
-    uint64_t num, created_ms;
+    uint64_t num, created_ms, size;
     str id;
     struct journal_place place;
     const struct envelope *envelope;
@@ -67,6 +69,9 @@ struct store_ops {
     void (*outcome_done)(void *arg, void *owner);                          /* they are tried until they are written */
     void (*acted)(void *arg, const struct acted *a);
     bool (*is_active)(void *arg, uint64_t num, uint32_t index); /* does a worker have it? */
+
+    /* An entry of the directory is on stable storage: num is its row's, 0 when it was removed. */
+    void (*entry_done)(void *arg, void *owner, uint64_t num);
 };
 
 enum err store_open(struct store **out, const struct store_options *o, const struct store_ops *ops, void *arg,
@@ -102,6 +107,9 @@ void store_read(struct store *s, struct task *t);
 
 void store_session(struct store *s, const struct db_session *session);
 void store_summary(struct store *s, str id, uint32_t attachments, str json);
+/* A row of the directory, or its end; key and fields are copied.  Answered once, by ops.entry_done; not at all when the
+ * store closes before. */
+enum err store_entry(struct store *s, void *owner, uint8_t kind, str key, str fields, bool remove) MUST_CHECK;
 void store_request(struct store *s, struct request *r); /* takes it over */
 void store_request_more(struct store *s, struct request *r);
 

@@ -135,6 +135,7 @@ void deliver_accepted(struct store *s, struct store_mail *m) {
     if (s->ops.accepted && envelope_take(buf_str(&m->envelope), &s->arena, &v) == OK) {
         struct store_accepted a = {.num = m->item.place.seq,
                                    .created_ms = m->created_ms,
+                                   .size = m->size,
                                    .id = str_n(m->id, ID_SIZE),
                                    .place = m->item.place,
                                    .envelope = &v};
