@@ -816,6 +816,56 @@ static void test_submission_edits(void **state) {
     close_core(&core);
 }
 
+#define REWRITES                                                                                                       \
+    SERVER                                                                                                             \
+        "rewrite out {\nfrom *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere sender "        \
+        "from\n}\n"                                                                                                    \
+        "rewrite in {\nto *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere recipient to\n}\n" \
+        "rewrite tag {\nto local\nsubject [ours]\n}\n"
+
+static void test_rewrites(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct buf view = BUF(10000);
+    struct envelope e;
+    open_core(&core, S(REWRITES));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(
+        s, S("EHLO x\r\nMAIL FROM:<x@old.example.org>\r\nRCPT TO:<ada@old.example.org>\r\nRCPT TO:<b@example.org>\r\n"
+             "DATA\r\nFrom: X <x@old.example.org>\r\nTo: ada@old.example.org\r\nSubject: hi\r\n\r\n.\r\n"));
+    taken_envelope(&a, &e);
+    assert_true(str_eq(e.sender, S("x@old.example.org"))); /* what was said stays */
+    assert_int_equal(e.delivery_count, 2);
+    assert_true(str_eq(e.deliveries[0].target, S("ada@example.org")));
+    assert_true(e.deliveries[0].has_sender && str_eq(e.deliveries[0].sender, S("x@example.org")));
+    edited(&e, &view);
+    assert_true(has(buf_str(&view), S("\r\nFrom: X <x@example.org>\r\nTo: ada@example.org\r\nSubject: [ours] hi\r\n")));
+    done(&core, OK);
+    hang_up(s);
+    buf_free(&view);
+    arena_free(&a);
+    close_core(&core);
+}
+
+static void test_forwarded_mail_gets_a_sender_of_ours(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    open_core(&core, S(SERVER));
+    buf_add(&core.srs_secret, S("a secret of sixteen\n"));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<x@example.com>\r\nRCPT TO:<team@example.org>\r\nDATA\r\n\r\n.\r\n"));
+    taken_envelope(&a, &e);
+    assert_false(e.deliveries[0].has_sender);
+    assert_true(str_starts(e.deliveries[2].sender, S("SRS0=")) && str_ends(e.deliveries[2].sender, S("@example.org")));
+    done(&core, OK);
+    hang_up(s);
+    arena_free(&a);
+    close_core(&core);
+}
+
 /* ---- reports ---- */
 
 static void job(struct smtpd_core *core, str sender, str params, uint8_t outcome, uint64_t size) {
@@ -1007,6 +1057,8 @@ int main(void) {
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),
         cmocka_unit_test(test_submission_edits),
+        cmocka_unit_test(test_rewrites),
+        cmocka_unit_test(test_forwarded_mail_gets_a_sender_of_ours),
         cmocka_unit_test(test_a_report),
         cmocka_unit_test(test_the_spool),
         cmocka_unit_test(test_traces),

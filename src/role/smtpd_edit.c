@@ -85,6 +85,8 @@ enum err smtpd_edit(const struct smtpd_edit *a, struct arena *mem, struct why *w
     header_edit_begin(&h, a->header, mem);
     header_edit_remove(&h, S("Return-Path"));
     enum err err = a->submission ? submitted(&h, a, mem, w) : OK;
+    if (!err && a->conf)
+        rewrite_header(a->conf, a->asks, a->ask_count, &h, NULL);
     if (!err)
         err = add_received(&h, a, w);
     if (!err)

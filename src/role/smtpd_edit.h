@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "policy/rewrite.h"
 #include "smtp/envelope.h"
 
 /* The value of the Received field of the message whose envelope this is, folded: `for` only when there is one
@@ -18,7 +19,10 @@ struct smtpd_edit {
     uint64_t size;             /* of all that came */
     str header;                /* its header section; empty: it is not known, and only Received is added */
     str hostname;
-    bool submission; /* a user's: Date, Message-ID and From added where there are none, Bcc cut */
+    bool submission;         /* a user's: Date, Message-ID and From added where there are none, Bcc cut */
+    const struct conf *conf; /* whose rewrite rules are applied, for these recipients; NULL: none */
+    const struct rewrite_ask *asks;
+    size_t ask_count;
 };
 /* The edits' bytes go into the arena.  ERR_NOMEM and the like, with a sentence. */
 enum err smtpd_edit(const struct smtpd_edit *a, struct arena *mem, struct why *w) MUST_CHECK;

@@ -22,6 +22,7 @@ struct smtpd_known {
 
 struct smtpd_decided {
     str recipient; /* that was routed */
+    bool local;    /* as it came; known where rewrite rules ask */
     enum route_verdict verdict;
     struct envelope_delivery *deliveries;
     size_t count;
@@ -141,27 +142,66 @@ static enum err judge_sender(struct smtpd_route *r) {
     return e ? e : a->may_send ? OK : ERR_DENIED;
 }
 
+/* ---- rewriting ---- */
+
+/* What comes from within, and not from a user, is as it should be. */
+static bool rewrites(const struct smtpd_route *r) {
+    const struct smtpd_inside *c = r->session->inside;
+    return r->session->generation->conf->rewrite_count && !(c && (c->internal || c->folder.n));
+}
+
+static enum err is_local(struct smtpd_route *r, str address, bool *local) {
+    const struct directory_answer *a;
+    *local = false;
+    if (!address.n || !rewrite_asks_local(r->session->generation->conf))
+        return OK;
+    enum err e = one_answer(r, address, S(""), &a);
+    if (!e)
+        *local = a->status != DIRECTORY_NOT_LOCAL;
+    return e;
+}
+
+static struct rewrite_ask rewrite_ask_of(const struct smtpd_route *r, str recipient, bool local) {
+    const struct envelope *e = &r->session->smtp.envelope;
+    return (struct rewrite_ask){.sender = e->sender,
+                                .recipient = recipient,
+                                .user = user_of(r->session),
+                                .client = e->client_address,
+                                .listener = e->listener,
+                                .sender_local = r->sender_local,
+                                .recipient_local = local};
+}
+
+/* The address as it goes on, in the arena. */
+static str rewritten(struct smtpd_route *r, enum rewrite_place place, str address, str recipient, bool local) {
+    struct rewrite_ask ask = rewrite_ask_of(r, recipient, local);
+    struct buf out = BUF(TEXT_MAX), story = BUF(TEXT_MAX);
+    bool other = rewrite_address(r->session->generation->conf, &ask, place, address, &out, &story);
+    if (other)
+        smtp_server_note(&r->session->smtp, str_trim(buf_str(&story)));
+    str result = arena_str(&r->arena, other ? buf_str(&out) : address);
+    buf_free(&out);
+    buf_free(&story);
+    return result;
+}
+
+static enum err take_sender(struct smtpd_route *r) {
+    str sender = r->session->smtp.envelope.sender;
+    enum err e = rewrites(r) ? is_local(r, sender, &r->sender_local) : OK;
+    if (e)
+        return e;
+    r->sender = rewrites(r) ? rewritten(r, REWRITE_SENDER, sender, S(""), false) : arena_str(&r->arena, sender);
+    return r->arena.full ? ERR_NOMEM : OK;
+}
+
 enum err smtpd_route_sender(struct smtpd_route *r) {
-    r->sender = arena_str(&r->arena, r->session->smtp.envelope.sender);
-    return decided(r, judge_sender(r));
+    enum err e = judge_sender(r);
+    return decided(r, e ? e : take_sender(r));
 }
 
 /* ---- one recipient ---- */
 
-enum { DAY_S = 24 * 3600 };
-
-static const struct srs *srs_of(struct smtpd_route *r) {
-    const struct smtpd_session *s = r->session;
-    const struct conf *c = s->generation->conf;
-    r->srs_secret = buf_str(&s->core->srs_secret);
-    r->srs = (struct srs){.secrets = &r->srs_secret,
-                          .secret_count = 1,
-                          .domain = c->domain_count ? c->domains[0].title : s->listener->smtp.hostname,
-                          .day = (uint32_t)(smtp_server_time_us(&s->smtp) / 1000000 / DAY_S)};
-    return r->srs_secret.n ? &r->srs : NULL;
-}
-
-static struct route_ask ask_of(struct smtpd_route *r, str recipient, size_t index) {
+static struct route_ask ask_of(const struct smtpd_route *r, str recipient, size_t index) {
     const struct smtpd_session *s = r->session;
     return (struct route_ask){.sender = r->sender,
                               .recipient = recipient,
@@ -170,7 +210,7 @@ static struct route_ask ask_of(struct smtpd_route *r, str recipient, size_t inde
                               .client = s->smtp.envelope.client_address,
                               .listener = s->smtp.envelope.listener,
                               .internal = s->inside && s->inside->internal,
-                              .srs = srs_of(r)};
+                              .srs = r->srs.secret_count ? &r->srs : NULL};
 }
 
 static enum err evaluate(struct smtpd_route *r, const struct route_ask *ask, struct route_decision *d) {
@@ -272,8 +312,14 @@ static enum err route_rcpt(struct smtpd_route *r) {
     struct route_decision d = {0};
     size_t index = s->smtp.envelope.rcpt_count;
     str recipient = s->smtp.rcpt.address;
+    bool local = false;
+    enum err e = rewrites(r) ? is_local(r, recipient, &local) : OK;
+    if (e)
+        return e;
+    if (rewrites(r))
+        recipient = rewritten(r, REWRITE_RECIPIENT, recipient, recipient, local);
     struct route_ask ask = ask_of(r, recipient, index);
-    enum err e = is_told(s) ? OK : evaluate(r, &ask, &d);
+    e = is_told(s) ? OK : evaluate(r, &ask, &d);
     if (e)
         return e;
     bool returned = s->inside && s->inside->returns;
@@ -285,6 +331,7 @@ static enum err route_rcpt(struct smtpd_route *r) {
     if (!to)
         return ERR_NOMEM;
     to->recipient = arena_str(&r->arena, recipient);
+    to->local = local;
     if (is_told(s))
         take_told(r, to, index);
     else
@@ -407,6 +454,18 @@ static void describe(struct smtpd_route *r) {
     }
 }
 
+/* What the rules are asked for the header: the message has one for all its recipients. */
+static void ask_rules(struct smtpd_route *r, struct smtpd_edit *a) {
+    struct rewrite_ask *asks = arena_alloc(&r->arena, r->count * sizeof *asks);
+    if (!asks)
+        return;
+    for (size_t i = 0; i < r->count; i++)
+        asks[i] = rewrite_ask_of(r, a->envelope->rcpts[i].address, r->decided[i].local);
+    a->conf = r->session->generation->conf;
+    a->asks = asks;
+    a->ask_count = r->count;
+}
+
 /* A header of which only a part was kept cannot be edited at its end. */
 static enum err edit(struct smtpd_route *r) {
     struct smtpd_session *s = r->session;
@@ -418,6 +477,8 @@ static enum err edit(struct smtpd_route *r) {
                            .header = whole ? header_of(r) : S(""),
                            .hostname = s->listener->smtp.hostname,
                            .submission = user && whole};
+    if (whole && rewrites(r))
+        ask_rules(r, &a);
     enum err e = smtpd_edit(&a, &r->arena, &w);
     if (e)
         smtp_server_note(&s->smtp, str_of(w.text[0] ? w.text : err_name(e)));
@@ -444,6 +505,18 @@ enum err smtpd_route_finish(struct smtpd_route *r) {
 
 /* ---- life ---- */
 
+static void take_srs(struct smtpd_route *r) {
+    const struct smtpd_session *s = r->session;
+    const struct conf *c = s->generation->conf;
+    str rest = arena_str(&r->arena, buf_str(&s->core->srs_secret)), line; /* the next configuration has another */
+    r->srs = (struct srs){.secrets = r->secrets,
+                          .domain = c->domain_count ? c->domains[0].title : s->listener->smtp.hostname,
+                          .day = (uint32_t)(smtp_server_time_us(&s->smtp) / 1000000 / 86400)};
+    while (r->srs.secret_count < SMTPD_SECRETS_MAX && str_line(&rest, &line))
+        if (str_trim(line).n)
+            r->secrets[r->srs.secret_count++] = str_trim(line);
+}
+
 struct smtpd_route *smtpd_route_new(struct smtpd_session *s) {
     struct smtpd_route *r = calloc(1, sizeof *r);
     if (!r)
@@ -454,6 +527,7 @@ struct smtpd_route *smtpd_route_new(struct smtpd_session *s) {
                               .work = ARENA(ROUTE_MEMORY_MAX),
                               .header = BUF(s->listener->smtp.header_max + HEADER_SLACK)};
     smtpd_asker_init(&r->asker);
+    take_srs(r);
     return r;
 }
 

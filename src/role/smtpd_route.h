@@ -1,14 +1,17 @@
 /* smtpd_route.h - what is decided about the mail of a session: whether its sender may send it, and where each
- * recipient's goes (policy/route.h over what the store's directory says).  It keeps the header while the message
- * streams, for rules that look at it. Functions that return ERR_MORE have asked the directory: smtpd_session_known()
- * follows, then call them again. */
+ * recipient's goes (policy/rewrite.h, then policy/route.h over what the store's directory says).  It keeps the header
+ * while the message streams, for rules that look at it.
+ * Functions that return ERR_MORE have asked the directory: smtpd_session_known() follows, then call them again. */
 #ifndef ROLE_SMTPD_ROUTE_H
 #define ROLE_SMTPD_ROUTE_H
 
+#include "policy/rewrite.h"
 #include "policy/route.h"
 #include "role/smtpd_core.h"
 
 struct smtpd_decided; /* of one recipient */
+
+enum { SMTPD_SECRETS_MAX = 8 }; /* of senders of forwarded mail */
 
 struct smtpd_route {
     struct smtpd_session *session;
@@ -18,9 +21,10 @@ struct smtpd_route {
     struct arena work;         /* what is being decided */
     struct buf header;
     bool header_over, line_blank;
-    struct srs srs; /* for the senders of forwarded mail, ... */
-    str srs_secret; /* ... signed with this; empty: they stay as they are */
-    str sender;     /* that the mail goes on with, without <> */
+    str sender;        /* that the mail goes on with, without <> */
+    bool sender_local; /* as it came; known where rewrite rules ask */
+    struct srs srs;
+    str secrets[SMTPD_SECRETS_MAX];
     struct smtpd_decided *decided;
     size_t count, cap;
     size_t next;   /* finish: the recipient that is looked at */
