@@ -12,6 +12,7 @@ int cmd_store(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_send(int argc, char **argv);
+int cmd_sendmail(int argc, char **argv); /* argv[0]: sendmail, mailq or newaliases */
 
 extern const struct cli_page cli_sandbox_page;
 extern const struct cli_page cli_serve_page;
@@ -20,5 +21,6 @@ extern const struct cli_page cli_store_page;
 extern const struct cli_page cli_list_page;
 extern const struct cli_page cli_show_page;
 extern const struct cli_page cli_send_page;
+extern const struct cli_page cli_sendmail_page;
 
 #endif
