@@ -23,6 +23,7 @@ int cmd_log(int argc, char **argv);
 int cmd_dns(int argc, char **argv);
 int cmd_mx(int argc, char **argv);
 int cmd_init(int argc, char **argv);
+int cmd_sendmail(int argc, char **argv); /* argv[0]: sendmail, mailq or newaliases */
 
 extern const struct cli_page cli_sandbox_page;
 extern const struct cli_page cli_serve_page;
@@ -42,5 +43,6 @@ extern const struct cli_page cli_log_page;
 extern const struct cli_page cli_dns_page;
 extern const struct cli_page cli_mx_page;
 extern const struct cli_page cli_init_page;
+extern const struct cli_page cli_sendmail_page;
 
 #endif

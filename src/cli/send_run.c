@@ -148,6 +148,8 @@ static void mail_done(struct call *c) {
         result->rcpts[c->rcpts[i].outcome]++;
         report_rcpt(result, &c->rcpts[i]);
         report_problem(result, &c->rcpts[i]);
+        if (c->run->plan->told)
+            c->run->plan->told(c->run->plan->arg, &c->rcpts[i]);
     }
     show_progress(c->run);
 }

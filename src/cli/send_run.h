@@ -24,6 +24,8 @@ struct send_plan {
     bool progress;        /* tell on stderr how far we are */
     /* The bytes of the number-th message, valid until the next call with the same space. */
     enum err (*message)(void *arg, uint64_t number, struct buf *space, str *bytes, struct why *w);
+    /* What became of each recipient of a message; NULL: not wanted. */
+    void (*told)(void *arg, const struct smtp_client_rcpt *rcpt);
     void *arg;
 };
 

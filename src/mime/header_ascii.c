@@ -29,26 +29,12 @@ enum err header_ascii_address(str address, struct buf *out) {
     return OK;
 }
 
-static void put_phrase(str name, struct buf *out) {
-    if (!utf8_is_ascii(name)) {
-        mime_build_unstructured(name, 20, out);
-        return;
-    }
-    buf_char(out, '"');
-    for (size_t i = 0; i < name.n; i++) {
-        if (str_has(S("\"\\"), name.p[i]))
-            buf_char(out, '\\');
-        buf_char(out, name.p[i]);
-    }
-    buf_char(out, '"');
-}
-
 /* An entry on a line of its own. */
 static enum err put_entry(const struct address *a, struct buf *out) {
     struct buf address = BUF(ADDRESS_MAX);
     enum err e = header_ascii_address(a->address, &address);
     if (a->name.n)
-        put_phrase(a->name, out);
+        (void)mime_build_phrase(a->name, 20, out);
     if (a->name.n && a->address.n)
         buf_add(out, S("\r\n "));
     if (a->address.n) {
@@ -73,7 +59,7 @@ static enum err put_addresses(str value, struct buf *out) {
         if (!first)
             buf_add(out, S(",\r\n "));
         if (!same && a.group.n) {
-            put_phrase(a.group, out);
+            (void)mime_build_phrase(a.group, 20, out);
             buf_char(out, ':');
             buf_add(out, S("\r\n "));
         }

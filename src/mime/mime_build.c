@@ -148,8 +148,7 @@ static void quoted_put(str s, struct buf *out) {
     buf_char(out, '"');
 }
 
-/* A display name: atoms, a quoted string, or encoded words. */
-static size_t phrase_put(str name, size_t column, struct buf *out) {
+size_t mime_build_phrase(str name, size_t column, struct buf *out) {
     struct buf clean = BUF(4 * name.n + 4);
     size_t before = out->n;
     utf8_clean(name, &clean);
@@ -175,7 +174,7 @@ static void mailbox_put(str mailbox, size_t *column, struct buf *out) {
         *column += address.n;
         return;
     }
-    *column = phrase_put(name, *column, out);
+    *column = mime_build_phrase(name, *column, out);
     bool fold = *column + address.n + 3 > LINE;
     buf_add(out, fold ? S("\r\n <") : S(" <"));
     buf_add(out, address);

@@ -39,6 +39,9 @@ void mime_build_mailbox(str mailbox, str *name, str *address);
 /* The value of an unstructured header field on lines of its own, `column` bytes being used on the first. */
 void mime_build_unstructured(str value, size_t column, struct buf *out);
 
+/* A display name: atoms, a quoted string, or encoded words; `column` as above, the new one is returned. */
+size_t mime_build_phrase(str name, size_t column, struct buf *out);
+
 /* A parameter behind a structured value, on a line of its own: ";\r\n name=..."; RFC 2231's form where it has to be.
  * The value is UTF-8 without controls. */
 void mime_build_parameter(str name, str value, struct buf *out);

@@ -1,0 +1,33 @@
+/* maildir.h - one file a message: what its name says, and the names of Maildir++ folders.  Pure. */
+#ifndef MIME_MAILDIR_H
+#define MIME_MAILDIR_H
+
+#include "base/buf.h"
+
+enum maildir_flag {
+    MAILDIR_SEEN = 1,
+    MAILDIR_ANSWERED = 2,
+    MAILDIR_FLAGGED = 4,
+    MAILDIR_DRAFT = 8,
+    MAILDIR_DELETED = 16,
+    MAILDIR_PASSED = 32, /* forwarded or bounced */
+};
+
+struct maildir_name {
+    uint64_t time_s; /* of delivery; 0: not told */
+    uint64_t size;   /* ",S="; 0: not told */
+    unsigned flags;
+};
+
+/* The name of a file in cur or new.  False: it begins with a dot and is no message. */
+bool maildir_name_read(str name, struct maildir_name *n);
+/* Appends a name for cur: `unique` is letters and digits. */
+void maildir_name_put(const struct maildir_name *n, str unique, str host, struct buf *out);
+
+/* "Sent/2024" is ".Sent.2024" (names in modified UTF-7), "" and "INBOX" are the directory itself: "".  False: a name
+ * that cannot be one (empty levels, controls, "..", too long); nothing is appended then. */
+bool maildir_folder_put(str folder, struct buf *out);
+/* Back; a directory that is no folder ("cur", "tmp", ".") is false. */
+bool maildir_folder_read(str directory, struct buf *out);
+
+#endif
