@@ -11,12 +11,13 @@
  *   message --- entries (recipients) --- next hop (domain, smarthost, LMTP server, pipe, webhook) --- site
  * Domains served by the same mail exchangers are one site: they share its window, its rate, its health (MX roll-up).
  *
- * - Window of a site: starts at 5, moves by 1/sqrt(N) up with a good attempt and down with a bad one, at most 20.
- * - A site where connecting or shaking hands fails is dead for a while (one attempt at a time finds out: a probe); the
- *   mail for it waits without attempts of its own.
+ * - Window of a site: starts at 5, moves by 1/sqrt(N) up with a good attempt and down with a bad one, at most 20. Where
+ *   a site said 421 the window grows 32 times slower.
+ * - A site where connecting or shaking hands fails, a whole window of times, is dead for a while (one attempt at a time
+ *   finds out: a probe; at least once an hour); the mail for it waits without attempts of its own.
  * - Jobs of one site take turns: a message with few recipients goes before the rest of one with many, which it slows by
  *   at most a quarter (delivery slots); priorities (RFC 6710) go first within that.
- * - Rates are GCRA, per site.
+ * - Rates are GCRA without bursts, per site: each job is a message.
  * - Retry: options.retry with 10% of spread, from the message's own attempts; never sooner than the site's. */
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
@@ -55,7 +56,8 @@ struct queue_entry {
     str next_hop; /* RELAY: the domain; else host list, or the route's name: with the kind and route its identity */
     str route;    /* block that decided, "" built-in: entries of different routes never share a job */
     str sender;   /* only compared (hashed): entries with different senders never share a job */
-    uint64_t created_ms, next_ms, expires_ms;
+    uint64_t created_ms; /* of the message: that of its first entry counts */
+    uint64_t next_ms, expires_ms;
     uint32_t attempts;
     uint8_t priority; /* 1 to 19, 10 is normal; 0: normal */
     bool held;        /* an operator's hold, no time ends it */

@@ -73,17 +73,17 @@ static uint32_t oldest_of(const struct queue *q, const struct site *s, unsigned 
 
 static uint32_t oldest(const struct queue *q, const struct site *s) {
     uint32_t found = 0;
-    for (unsigned tier = TIERS; !found && tier-- > 0;)
-        found = oldest_of(q, s, tier);
+    for (unsigned i = 0; !found && i < TIERS; i++)
+        found = oldest_of(q, s, TIERS - 1 - i);
     return found;
 }
 
 /* The shortest that is shorter than size; among equals the higher priority, then the older. */
 static uint32_t shorter(const struct site *s, unsigned size) {
     for (unsigned i = 0; i < size; i++)
-        for (unsigned tier = TIERS; tier-- > 0;)
-            if (s->lines[tier][i].first)
-                return s->lines[tier][i].first;
+        for (unsigned k = 0; k < TIERS; k++)
+            if (s->lines[TIERS - 1 - k][i].first)
+                return s->lines[TIERS - 1 - k][i].first;
     return 0;
 }
 

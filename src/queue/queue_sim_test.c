@@ -490,7 +490,7 @@ static void test_spread(void **state) {
         unsigned *n = &in_second[(look.next_ms - s->start_ms) / SECOND];
         most = ++*n > most ? *n : most;
     }
-    printf("%u messages deferred in one second come back over a minute, at most %u in a second\n", COUNT, most);
+    printf("%d messages deferred in one second come back over a minute, at most %u in a second\n", COUNT, most);
     assert_in_range(most, 1, COUNT / 20);
     sim_free(s);
 }
