@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include "base/fields.h"
@@ -297,12 +298,31 @@ struct rows {
     uint8_t states[8], outcomes[8];
 };
 
+/* OK, or why not; the answers to other questions may come meanwhile. */
+static bool answered(struct peer *reader, uint32_t tag, enum err *e) {
+    struct frame f;
+    for (str s = buf_str(&reader->got); s.n && frame_take(&s, &f) == OK;) {
+        *e = f.type == FRAME_FAILED ? (enum err)f.failed.err : OK;
+        if ((f.type == FRAME_FAILED && f.failed.tag == tag) || (f.type == FRAME_DONE && f.done.tag == tag))
+            return true;
+    }
+    return false;
+}
+
+static enum err ask_story(struct peer *reader, const char *id) {
+    enum err e = OK;
+    buf_reset(&reader->got);
+    assert_true(give(reader, (struct frame){.type = FRAME_STORY, .story = {9, str_of(id)}}));
+    for (int i = 0; i < 500 && !answered(reader, 9, &e); i++)
+        turn(5);
+    assert_true(answered(reader, 9, &e));
+    return e;
+}
+
 static struct rows story(struct peer *reader, const char *id) {
     struct rows r = {0};
     struct frame f;
-    buf_reset(&reader->got);
-    assert_true(give(reader, (struct frame){.type = FRAME_STORY, .story = {9, str_of(id)}}));
-    (void)wait_for(reader, FRAME_DONE, 1);
+    assert_int_equal(ask_story(reader, id), OK);
     for (str s = buf_str(&reader->got); s.n && frame_take(&s, &f) == OK;) {
         if (f.type == FRAME_QUEUE_ROW && f.queue_row.index < 8) {
             r.rows++;
@@ -721,6 +741,298 @@ static void odd_frames_drop_the_worker(void **state) {
     bench_close();
 }
 
+/* ---- killed at every step ---- */
+
+/* Another server and an smtpd, which answer by themselves: what was taken over there, and how often. */
+enum { PLAYED_MAX = 8, RCPTS = 5 };
+
+static struct played {
+    char id[ID_SIZE + 1];
+    unsigned taken[RCPTS], tried[RCPTS];
+    bool accepted;
+} played[PLAYED_MAX];
+static size_t played_count;
+
+struct playing {
+    uint64_t job;
+    size_t mail;
+    uint32_t indices[RCPTS];
+    size_t count;
+    bool report;
+    enum job_outcome kind;
+    uint64_t brings; /* the report's number as a mail */
+};
+static struct playing playing[100];
+static uint64_t mail_number;
+
+static size_t played_of(str id) {
+    for (size_t i = 0; i < played_count; i++)
+        if (str_eq(id, str_of(played[i].id)))
+            return i;
+    return SIZE_MAX;
+}
+
+static struct playing *playing_of(uint64_t job) {
+    for (size_t i = 0; i < sizeof(playing) / sizeof(playing[0]); i++)
+        if (playing[i].job == job)
+            return &playing[i];
+    return NULL;
+}
+
+/* 0 is taken, 1 refused, 2 and 4 taken the second time, 3 never. */
+static enum job_outcome outcome_of(struct playing *g, uint32_t index) {
+    unsigned tried = played[g->mail].tried[index]++;
+    if (index == 1)
+        return JOB_FAILED;
+    return index == 0 || (index != 3 && tried > 0) ? JOB_DELIVERED : JOB_DEFERRED;
+}
+
+static void play_go(struct peer *k, struct playing *g) {
+    for (size_t i = 0; i < g->count; i++) {
+        enum job_outcome o = outcome_of(g, g->indices[i]);
+        played[g->mail].taken[g->indices[i]] += o == JOB_DELIVERED;
+        result(k, g->job, g->indices[i], o);
+    }
+    done(k, g->job, JOB_FINE);
+    g->job = 0;
+}
+
+static void play_report(struct peer *p, struct playing *g) {
+    struct buf indices = BUF(100);
+    for (size_t i = 0; i < g->count; i++)
+        buf_u32(&indices, g->indices[i]);
+    struct sent m = {.sender = "",
+                     .kinds = {JOB_MAILBOX},
+                     .targets = {"s@y.test"},
+                     .count = 1,
+                     .body = 100,
+                     .report_of = str_of(played[g->mail].id),
+                     .report_rcpts = buf_str(&indices),
+                     .report_kind = g->kind};
+    g->brings = ++mail_number;
+    put_mail(p, g->brings, &m);
+    buf_free(&indices);
+}
+
+static void play_frame(struct peer *p, const struct frame *f) {
+    struct playing *g = NULL;
+    switch ((int)f->type) {
+    case FRAME_SITE_ASK:
+        assert_true(give(p, (struct frame){.type = FRAME_SITE_TOLD,
+                                           .site_told = {f->site_ask.tag, OK, 0, S("mx"), STR_NONE, 3600}}));
+        break;
+    case FRAME_JOB:
+        g = playing_of(0);
+        *g = (struct playing){.job = f->job.job, .mail = played_of(f->job.id), .report = f->job.kind == JOB_REPORT};
+        assert_true(g->mail != SIZE_MAX);
+        break;
+    case FRAME_JOB_RCPT:
+        g = playing_of(f->job_rcpt.job);
+        g->indices[g->count++] = f->job_rcpt.index;
+        g->kind = (enum job_outcome)f->job_rcpt.state;
+        break;
+    case FRAME_JOB_BODY:
+        g = playing_of(f->job_body.job);
+        if (g->report)
+            play_report(p, g);
+        else
+            assert_true(give(p, (struct frame){.type = FRAME_JOB_INTENT, .job_intent = {g->job}}));
+        break;
+    case FRAME_JOB_GO: play_go(p, playing_of(f->job_go.job)); break;
+    case FRAME_JOB_CANCEL:
+        g = playing_of(f->job_cancel.job);
+        if (g) {
+            done(p, g->job, JOB_OURS);
+            g->job = 0;
+        }
+        break;
+    case FRAME_MAIL_DONE:
+        for (size_t i = 0; i < sizeof(playing) / sizeof(playing[0]); i++)
+            if (playing[i].job && playing[i].brings == f->mail_done.mail) {
+                done(p, playing[i].job, f->mail_done.err ? JOB_OURS : JOB_FINE);
+                playing[i].job = 0;
+            }
+        for (size_t i = 0; i < played_count; i++)
+            if (f->mail_done.mail == 1000 + i)
+                played[i].accepted = f->mail_done.err == OK;
+        break;
+    }
+}
+
+static void play(unsigned turns) {
+    for (unsigned i = 0; i < turns; i++) {
+        turn(i % 4 == 3 ? 2 : 0);
+        for (int k = 0; k < 2; k++) {
+            struct peer *p = &bench.peers[k];
+            struct buf got = p->got;
+            struct frame f;
+            p->got = BUF(256u * 1024 * 1024);
+            for (str s = buf_str(&got); p->link && s.n && frame_take(&s, &f) == OK;)
+                play_frame(p, &f);
+            buf_free(&got);
+        }
+    }
+}
+
+static void play_peers(void) {
+    memset(playing, 0, sizeof(playing));
+    peer(0, ROLE_SMTPD);
+    peer(1, ROLE_DELIVERY);
+    peer(2, ROLE_HTTPD);
+}
+
+static void ask_act(enum queue_action action, const char *recipient) {
+    struct buf filter = BUF(1000);
+    fields_put(&filter, S("recipient"), str_of(recipient));
+    assert_true(give(&bench.peers[2],
+                     (struct frame){.type = FRAME_QUEUE_ACT, .queue_act = {3, (uint8_t)action, buf_str(&filter)}}));
+    buf_free(&filter);
+}
+
+static void play_mail(void) {
+    struct sent m = {.sender = "s@y.test", .count = RCPTS, .body = 300};
+    for (int i = 0; i < RCPTS; i++) {
+        m.kinds[i] = JOB_RELAY;
+        m.targets[i] = "x.test";
+    }
+    put_mail(&bench.peers[0], 1000 + played_count, &m);
+    memcpy(played[played_count++].id, last_id, sizeof(last_id));
+}
+
+/* Accept, deliver, bounce, hold, try again, release, expire. */
+static void play_scenario(void) {
+    play_mail();
+    play(12);
+    ask_act(QUEUE_DO_HOLD, "e@*");
+    play_mail();
+    play(12);
+    ask_act(QUEUE_DO_RETRY, "c@*");
+    play(12);
+    ask_act(QUEUE_DO_RELEASE, "e@*");
+    play(12);
+    bench.now_ms += 6 * 60000;
+    play(24);
+}
+
+static void play_to_the_end(void) {
+    for (int i = 0; i < 40; i++) {
+        bench.now_ms += 10 * 60000;
+        if (i == 3)
+            ask_act(QUEUE_DO_RELEASE, "*"); /* the hold may have been kept, and its release not */
+        play(i < 10 ? 12 : 6);
+        store_second(bench.store);
+        if (i > 8 && !store_queue_count(bench.queue) && !store_queue_jobs(bench.queue))
+            return;
+    }
+    fail_msg("%llu wait, %zu jobs", (unsigned long long)store_queue_count(bench.queue), store_queue_jobs(bench.queue));
+}
+
+/* How often a report tells of it, how often its attempts ended in doubt. */
+struct counted {
+    unsigned reports[RCPTS], doubts[RCPTS];
+};
+
+static struct counted count_kept(const char *id) {
+    struct counted c = {0};
+    char path[300];
+    snprintf(path, sizeof(path), "%s/penfold.db", bench.dir);
+    sqlite3 *sqlite = NULL;
+    sqlite3_stmt *s = NULL;
+    struct arena a = ARENA(1024 * 1024);
+    assert_int_equal(sqlite3_open(path, &sqlite), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(sqlite, "SELECT envelope FROM story", -1, &s, NULL), SQLITE_OK);
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        struct envelope v;
+        uint32_t index = 0;
+        str bytes = str_n(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+        assert_int_equal(envelope_take(bytes, &a, &v), OK);
+        if (str_eq(v.report_of, str_of(id)) && v.report_kind != JOB_LATE)
+            for (str r = v.report_rcpts; take_u32(&r, &index);)
+                c.reports[index]++;
+    }
+    sqlite3_finalize(s);
+    assert_int_equal(sqlite3_prepare_v2(sqlite,
+                                        "SELECT results FROM attempt, story ON attempt.num=story.num WHERE story.id=?",
+                                        -1, &s, NULL),
+                     SQLITE_OK);
+    sqlite3_bind_text(s, 1, id, ID_SIZE, SQLITE_STATIC);
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        struct outcome_row row;
+        for (str r = str_n(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+             outcome_results_take(&r, &row);)
+            c.doubts[row.index] += row.outcome == JOB_UNKNOWN;
+    }
+    sqlite3_finalize(s);
+    sqlite3_close(sqlite);
+    arena_free(&a);
+    return c;
+}
+
+static void assert_each_has_one_end(uint64_t at, enum fault_kind kind) {
+    static const uint8_t ends[RCPTS] = {QUEUE_DELIVERED, QUEUE_BOUNCED, QUEUE_DELIVERED, QUEUE_EXPIRED,
+                                        QUEUE_DELIVERED};
+    for (size_t i = 0; i < played_count; i++) {
+        struct played *p = &played[i];
+        struct peer *reader = &bench.peers[2];
+        if (ask_story(reader, p->id) != OK) {
+            assert_false(p->accepted);
+            continue;
+        }
+        struct rows r = story(reader, p->id);
+        struct counted c = count_kept(p->id);
+        for (int n = 0; n < RCPTS; n++) {
+            unsigned reports = ends[n] != QUEUE_DELIVERED;
+            bool late_end = r.states[n] == QUEUE_EXPIRED && p->taken[n] == 0; /* it was held too long */
+            if (r.states[n] != ends[n] && !late_end)
+                fail_msg("fault %d at %llu: mail %zu recipient %d is in state %u", (int)kind, (unsigned long long)at, i,
+                         n, r.states[n]);
+            if (c.reports[n] != (late_end ? 1 : reports))
+                fail_msg("fault %d at %llu: mail %zu recipient %d is reported %u times", (int)kind,
+                         (unsigned long long)at, i, n, c.reports[n]);
+            if (r.states[n] == QUEUE_DELIVERED && (p->taken[n] == 0 || p->taken[n] > 1 + c.doubts[n]))
+                fail_msg("fault %d at %llu: mail %zu recipient %d came %u times, %u of them in doubt", (int)kind,
+                         (unsigned long long)at, i, n, p->taken[n], c.doubts[n]);
+        }
+    }
+}
+
+/* True: the fault came within the scenario. */
+static bool play_with(enum fault_kind kind, uint64_t at) {
+    bench_open("queue_retry 5m\nqueue_expire 1h\nqueue_delay_notice 0\n");
+    memset(played, 0, sizeof(played));
+    played_count = mail_number = 0;
+    play_peers();
+    uint64_t before = fault_calls(bench.disk);
+    fault_set(bench.disk, kind, at, kind == FAULT_POWER ? 0 : 2);
+    play_scenario();
+    bool came = fault_calls(bench.disk) - before >= at;
+    if (kind == FAULT_POWER) {
+        bench_stop();
+        fault_power_cut(bench.disk);
+        bench_start();
+        play_peers();
+    } else
+        fault_set(bench.disk, FAULT_NONE, 0, 0);
+    play_to_the_end();
+    assert_each_has_one_end(at, kind);
+    bench_close();
+    return came;
+}
+
+static void every_kill_leaves_one_end(void **state) {
+    (void)state;
+    static const enum fault_kind kinds[] = {FAULT_POWER, FAULT_EIO, FAULT_ENOSPC, FAULT_SHORT};
+    const char *soak = getenv("SOAK");
+    uint64_t step = soak && *soak == '1' ? 1 : 3;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        uint64_t at = 1;
+        while (play_with(kinds[i], at))
+            at += i == 0 ? 1 : step;
+        print_message("fault %d: %llu calls\n", (int)kinds[i], (unsigned long long)at - 1);
+        assert_true(at > 20);
+    }
+}
+
 int main(void) {
     log_setup("test", 0, LOG_TEXT, (enum event_level)(EVENT_ERROR + 1));
     const struct CMUnitTest tests[] = {
@@ -736,6 +1048,7 @@ int main(void) {
         cmocka_unit_test(a_worker_that_goes),
         cmocka_unit_test(the_queue_is_full),
         cmocka_unit_test(odd_frames_drop_the_worker),
+        cmocka_unit_test(every_kill_leaves_one_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
