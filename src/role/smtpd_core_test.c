@@ -762,7 +762,7 @@ static void test_injection(void **state) {
     inject_rcpt(&core, 9, S("nobody@example.org"));
     inject_text(&core, 9, S("x\r\n"));
     assert_int_equal(host.injected.err, ERR_DENIED);
-    assert_true(has(str_of(host.text), S("<nobody@example.org> : 550 5.1.1 ")));
+    assert_true(has(str_of(host.text), S("<nobody@example.org>: 550 5.1.1 ")));
     inject(&core, 10, S("ada@example.org"), S("ada@example.org>\r\nRSET\r\n"), STR_NONE);
     assert_int_equal(host.injected.tag, 10);
     assert_int_equal(host.injected.err, ERR_SYNTAX);
@@ -818,10 +818,10 @@ static void test_submission_edits(void **state) {
 
 #define REWRITES                                                                                                       \
     SERVER                                                                                                             \
-        "rewrite out {\nfrom *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere sender "        \
-        "from\n}\n"                                                                                                    \
-        "rewrite in {\nto *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere recipient to\n}\n" \
-        "rewrite tag {\nto local\nsubject [ours]\n}\n"
+    "rewrite out {\nfrom *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere sender "            \
+    "from\n}\n"                                                                                                        \
+    "rewrite in {\nto *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere recipient to\n}\n"     \
+    "rewrite tag {\nto local\nsubject [ours]\n}\n"
 
 static void test_rewrites(void **state) {
     (void)state;
