@@ -23,9 +23,10 @@ static void begin_keyd(struct smtpd_session *s) {
     uint8_t bytes[32];
     struct smtp_server *smtp = &s->smtp;
     bool bound = s->core->ops->binding(s, bytes);
+    bool unbound = str_iends(smtp->auth.mechanism, S("-PLUS")) && !bound;
     smtpd_auth_end(s);
     uint32_t tag = smtpd_core_tag(s->core);
-    if (!s->core->up[ROLE_KEYD] || !map_put(&s->core->waiting, tag, s)) {
+    if (unbound || !s->core->up[ROLE_KEYD] || !map_put(&s->core->waiting, tag, s)) {
         smtp_server_auth_failed(smtp, SMTP_AUTH_UNAVAILABLE);
         return;
     }

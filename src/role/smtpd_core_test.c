@@ -372,6 +372,29 @@ static void test_drain(void **state) {
     close_core(&core);
 }
 
+/* A sandbox with routes: they decide, and nothing else changes. */
+static void test_a_sandbox_with_routes(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    open_core(&core, S("mode sandbox\nlisten in {\naddress 127.0.0.1:25\nauth offered\n}\n"
+                       "route out {\nto *@allowed.example\naction relay\n}\n"));
+    struct smtpd_session *s = client(&core, S("127.0.0.1"));
+    (void)talk(s, S("EHLO x\r\nAUTH PLAIN AGFueQBib2R5\r\nMAIL FROM:<boss@example.com>\r\n"
+                    "RCPT TO:<x@allowed.example>\r\nRCPT TO:<y@elsewhere.example>\r\nDATA\r\n\r\n.\r\n"));
+    assert_true(said(S("235 ")));
+    assert_int_equal(envelope_take(buf_str(&host.envelope), &a, &e), OK);
+    assert_int_equal(e.delivery_count, 2);
+    assert_int_equal(e.deliveries[0].kind, JOB_RELAY);
+    assert_int_equal(e.deliveries[1].kind, JOB_CAPTURE);
+    assert_int_equal(e.edits.n, 0);
+    done(&core, OK);
+    hang_up(s);
+    arena_free(&a);
+    close_core(&core);
+}
+
 /* ---- a server ---- */
 
 #define SERVER                                                                                                         \
@@ -762,7 +785,7 @@ static void test_injection(void **state) {
     inject_rcpt(&core, 9, S("nobody@example.org"));
     inject_text(&core, 9, S("x\r\n"));
     assert_int_equal(host.injected.err, ERR_DENIED);
-    assert_true(has(str_of(host.text), S("<nobody@example.org> : 550 5.1.1 ")));
+    assert_true(has(str_of(host.text), S("<nobody@example.org>: 550 5.1.1 ")));
     inject(&core, 10, S("ada@example.org"), S("ada@example.org>\r\nRSET\r\n"), STR_NONE);
     assert_int_equal(host.injected.tag, 10);
     assert_int_equal(host.injected.err, ERR_SYNTAX);
@@ -818,10 +841,10 @@ static void test_submission_edits(void **state) {
 
 #define REWRITES                                                                                                       \
     SERVER                                                                                                             \
-        "rewrite out {\nfrom *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere sender "        \
-        "from\n}\n"                                                                                                    \
-        "rewrite in {\nto *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere recipient to\n}\n" \
-        "rewrite tag {\nto local\nsubject [ours]\n}\n"
+    "rewrite out {\nfrom *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere sender "            \
+    "from\n}\n"                                                                                                        \
+    "rewrite in {\nto *@old.example.org\nmatch *@old.example.org\nreplace $1@example.org\nwhere recipient to\n}\n"     \
+    "rewrite tag {\nto local\nsubject [ours]\n}\n"
 
 static void test_rewrites(void **state) {
     (void)state;
@@ -1045,6 +1068,7 @@ int main(void) {
         cmocka_unit_test(test_limits_bind_strangers),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_messages_of_a_stranger_are_counted),
+        cmocka_unit_test(test_a_sandbox_with_routes),
         cmocka_unit_test(test_a_mail_is_routed),
         cmocka_unit_test(test_the_store_goes_while_it_is_asked),
         cmocka_unit_test(test_no_open_relay),

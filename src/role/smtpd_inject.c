@@ -98,7 +98,7 @@ static str nth_rcpt(const struct smtpd_injection *i, unsigned n) {
         if (!str_line(&rest, &line))
             return STR_NONE;
     str_iskip(&line, S("RCPT TO:"));
-    return str_head(line, 330);
+    return str_head(str_trim(line), 330);
 }
 
 static void keep_refusal(struct smtpd_injection *i, unsigned code, str text) {
