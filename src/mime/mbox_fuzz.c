@@ -5,17 +5,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The message as it will come back: CRLF line ends, and one at its end. */
+/* The message as it will come back: CRLF line ends, and one at its end; CRs before it are lost among them. */
 static void normal(str s, struct buf *out) {
     str line;
     while (str_line(&s, &line)) {
+        while (str_ends(line, S("\r")))
+            line.n--;
         buf_add(out, line);
         buf_add(out, S("\r\n"));
     }
 }
 
 static void check_round(str message, size_t step) {
-    struct buf file = BUF(1 << 20), back = BUF(1 << 20), expected = BUF(1 << 20);
+    struct buf file = BUF(1 << 20), back = BUF(1 << 20), expected = BUF(1 << 20), again = BUF(1 << 20);
     struct mbox_writer w;
     mbox_write_begin(&w, S("a@b"), (struct date){.us = 1}, 1, &file);
     size_t head = file.n;
@@ -29,13 +31,15 @@ static void check_round(str message, size_t step) {
     if (!m.counted) { /* one that tells a length is another matter */
         mbox_unquote(str_tail(m.raw, head - (size_t)(m.raw.p - file.p)), MBOX_QUOTES_RD, &back);
         normal(message, &expected);
-        assert(str_eq(buf_str(&back), buf_str(&expected)));
+        normal(buf_str(&back), &again);
+        assert(str_eq(buf_str(&again), buf_str(&expected)));
         assert(mbox_next(&it, &m) && str_eq(m.sender, S("c")));
         assert(!mbox_next(&it, &m));
     }
     buf_free(&file);
     buf_free(&back);
     buf_free(&expected);
+    buf_free(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -51,7 +55,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         buf_free(&out);
     }
     assert(total <= size);
-    if (!str_ends(in, S("\r"))) /* which becomes part of the line end that is added */
-        check_round(in, size ? 1 + data[0] % 16u : 1);
+    check_round(in, size ? 1 + data[0] % 16u : 1);
     return 0;
 }

@@ -58,7 +58,10 @@ static bool split(str address, str *local, str *domain, bool *quoted) {
     *quoted = local->n >= 2 && str_starts(*local, S("\"")) && str_ends(*local, S("\""));
     if (*quoted)
         *local = str_sub(*local, 1, local->n - 2);
-    return local->n > 0 && domain->n > 0 && domain->p[0] != '[';
+    for (size_t i = 0; i < address.n; i++)
+        if (char_is_ctl(address.p[i]))
+            return false;
+    return local->n > 0 && domain->n > 0 && domain->p[0] != '[' && !str_has(*domain, '=');
 }
 
 /* "SRS0=" off the front; other makers write "+" or "-" behind it. */
