@@ -9,7 +9,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char conf_text[] = "domain example.org {\n}\n"
-                                "domain a.example {\n alias_of example.org\n catch_all ada@example.org\n}\n"
+                                "domain a.example {\n alias_of example.org\n}\n"
+                                "domain b.example {\n catch_all ada@example.org\n}\n"
                                 "account ada@example.org {\n senders \"x@y.example @z.example\"\n}\n"
                                 "alias team@example.org {\n to \"ada@example.org x@y.example\"\n}\n";
 

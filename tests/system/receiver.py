@@ -33,7 +33,7 @@ class Receiver:
         if path:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.bind(path)
-            self.sock.listen()
+            self.sock.listen(1024)
             self.port = 0
         else:
             self.sock = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -149,10 +149,16 @@ class Session:
         self.say(b"250 2.1.0 ok\r\n")
 
     def on_rcpt(self, line):
+        if not self.mail:
+            self.say(b"503 5.5.1 MAIL first\r\n")
+            return
         self.mail["to"].append(line)
         self.say(b"250 2.1.5 ok\r\n")
 
     def on_data(self, line):
+        if not self.mail:
+            self.say(b"503 5.5.1 MAIL first\r\n")
+            return
         self.say(b"354 go\r\n")
         data = b""
         while not (data.endswith(b"\r\n.\r\n") or data == b".\r\n"):

@@ -298,7 +298,8 @@ def test_nobody_listens(delivery):
     (b"554 go away\r\n", DEFERRED, HANDSHAKE), (b"421 busy\r\n", DEFERRED, BUSY), (b"450 later\r\n", DEFERRED, BUSY),
     (b"521 no mail here\r\n", FAILED, HANDSHAKE), (b"HTTP/1.1 400 Bad Request\r\n\r\n", DEFERRED, HANDSHAKE),
     (b"220-" + b"x" * 2_000_000 + b"\r\n", DEFERRED, HANDSHAKE), (b"220-x\r\n" * 5000, DEFERRED, HANDSHAKE),
-    (b"220 \0\x1b[2J\r\n", DELIVERED, FINE)])
+    (b"220 \0\x1b[2J\r\n", DELIVERED, FINE)],
+    ids=["554", "421", "450", "521", "http", "megabytes", "endless", "controls"])  # a name of megabytes is too long for an environment
 def test_greetings(delivery, reply, outcome, trouble):
     server = Receiver(greeting=reply)
     d = delivery(route())
