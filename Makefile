@@ -46,7 +46,7 @@ LIB_crypt   := -lcrypt
 CPPFLAGS += $(shell pkg-config --cflags libxml-2.0 2>/dev/null)
 
 MODULES := base crypto frame obs dns mime mailauth smtp conf policy queue sys store web
-ROLES   := supervisor smtpd store httpd content delivery resolver
+ROLES   := supervisor smtpd store httpd content delivery resolver keyd
 
 # role: modules + libraries.  The link line is the first sandbox: keep it short.
 USE_supervisor := sys conf obs frame base + event tls seccomp

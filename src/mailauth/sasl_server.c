@@ -70,7 +70,9 @@ enum err sasl_users_parse(str text, struct arena *a, struct sasl_policy *policy,
 bool sasl_server_offers(const struct sasl_policy *policy, const struct sasl_mechanism *m, bool has_binding) {
     if (policy->any && (m->flags & SASL_F_PASSWORD))
         return false;
-    if (!policy->any && policy->user_count == 0)
+    if (policy->stored && (m->flags & SASL_F_TOKEN))
+        return false;
+    if (!policy->any && !policy->stored && policy->user_count == 0)
         return false;
     return has_binding || !(m->flags & SASL_F_BINDING);
 }
@@ -142,6 +144,26 @@ static bool credentials_good(const struct sasl_server *s, str secret) {
     return secret_equal(secret, want) & known;
 }
 
+static enum sasl_result want(struct sasl_server *s, enum sasl_result what) {
+    s->wanting = true;
+    return what;
+}
+
+static enum sasl_result want_verdict(struct sasl_server *s, str password, bool foreign) {
+    buf_add(&s->password, password);
+    s->foreign = foreign;
+    return s->password.full ? fail(s, SASL_BAD_CREDENTIALS) : want(s, SASL_WANT_VERDICT);
+}
+
+enum sasl_result sasl_server_verdict(struct sasl_server *s, enum sasl_failure verdict) {
+    assert(s->wanting);
+    s->wanting = false;
+    buf_wipe(&s->password);
+    if (verdict != SASL_OK)
+        return fail(s, verdict);
+    return s->foreign ? fail(s, SASL_BAD_CREDENTIALS) : SASL_DONE;
+}
+
 /* ---- PLAIN, RFC 4616: [authzid] NUL authcid NUL passwd ---- */
 
 static enum sasl_result plain_step(struct sasl_server *s, str response) {
@@ -150,6 +172,8 @@ static enum sasl_result plain_step(struct sasl_server *s, str response) {
         return fail(s, SASL_MALFORMED);
     if (authcid.n == 0 || password.n == 0 || !claim(s, authcid))
         return fail(s, SASL_MALFORMED);
+    if (s->policy->stored)
+        return want_verdict(s, password, authzid.n && !str_eq(authzid, authcid));
     if (!credentials_good(s, password) || (authzid.n && !str_eq(authzid, authcid)))
         return fail(s, SASL_BAD_CREDENTIALS);
     return SASL_DONE;
@@ -164,6 +188,8 @@ static enum sasl_result login_step(struct sasl_server *s, str response) {
         return fail(s, SASL_MALFORMED);
     if (s->state == LOGIN_NAME)
         return claim(s, response) ? challenge(s, S("Password:"), LOGIN_PASSWORD) : fail(s, SASL_MALFORMED);
+    if (s->policy->stored)
+        return want_verdict(s, response, false);
     return credentials_good(s, response) ? SASL_DONE : fail(s, SASL_BAD_CREDENTIALS);
 }
 
@@ -258,12 +284,25 @@ static enum sasl_result token_step(struct sasl_server *s, str response) {
 
 enum { SCRAM_RUNNING, SCRAM_PROVEN };
 
+/* What is kept of a password instead of it. */
+static int scram_stored(const struct sasl_server *s, Gsasl_session *exchange, Gsasl_property property) {
+    switch ((int)property) {
+    case GSASL_SCRAM_ITER: return gsasl_property_set(exchange, property, s->scram.iterations);
+    case GSASL_SCRAM_SALT: return gsasl_property_set(exchange, property, s->scram.salt);
+    case GSASL_SCRAM_STOREDKEY: return gsasl_property_set(exchange, property, s->scram.stored_key);
+    case GSASL_SCRAM_SERVERKEY: return gsasl_property_set(exchange, property, s->scram.server_key);
+    default: return GSASL_NO_CALLBACK;
+    }
+}
+
 static int scram_ask(Gsasl *library, Gsasl_session *exchange, Gsasl_property property) {
     const struct sasl_server *s = gsasl_callback_hook_get(library);
     char password[SASL_SECRET_MAX + 1];
     bool known;
     if (property == GSASL_CB_TLS_EXPORTER && s->binding.n)
         return gsasl_property_set_raw(exchange, property, s->binding.p, s->binding.n);
+    if (s->policy->stored)
+        return scram_stored(s, exchange, property);
     if (property != GSASL_PASSWORD)
         return GSASL_NO_CALLBACK;
     str secret = secret_of(s->policy, str_of(gsasl_property_fast(exchange, GSASL_AUTHID)), &known);
@@ -293,17 +332,49 @@ static bool scram_user_good(struct sasl_server *s) {
     bool known;
     str name = str_of(gsasl_property_fast(s->exchange, GSASL_AUTHID));
     str authzid = str_of(gsasl_property_fast(s->exchange, GSASL_AUTHZID));
-    (void)secret_of(s->policy, name, &known);
+    if (s->policy->stored)
+        known = s->known;
+    else
+        (void)secret_of(s->policy, name, &known);
     return known && (authzid.n == 0 || str_eq(authzid, name));
 }
 
+/* The user's name in the first message, "n,a=other,n=user,r=..." (RFC 5802 section 7): the library would ask for what
+ * is kept of him before it gave the name back. */
+static bool scram_claim(struct sasl_server *s, str first) {
+    char room[SASL_NAME_MAX];
+    struct buf name = {.p = room, .cap = sizeof room, .limit = sizeof room};
+    str part;
+    return str_cut(&first, ',', &part) && str_cut(&first, ',', &part) && str_skip(&first, S("n=")) &&
+           str_cut(&first, ',', &part) && part.n > 0 && saslname(part, &name) && claim(s, buf_str(&name));
+}
+
+static enum sasl_result scram_run(struct sasl_server *s, str response);
+
 static enum sasl_result scram_step(struct sasl_server *s, str response) {
-    char *out = NULL;
-    size_t out_size = 0;
     if (s->state == SCRAM_PROVEN)
         return response.n == 0 ? SASL_DONE : fail(s, SASL_MALFORMED);
     if (response.n == 0 || str_has(response, '\0')) /* the library would answer an empty one for ever */
         return fail(s, SASL_MALFORMED);
+    if (!s->policy->stored || s->scram.iterations[0])
+        return scram_run(s, response);
+    if (!scram_claim(s, response))
+        return fail(s, SASL_MALFORMED);
+    buf_add(&s->held, response);
+    return s->held.full ? fail(s, SASL_UNAVAILABLE) : want(s, SASL_WANT_CREDENTIAL);
+}
+
+enum sasl_result sasl_server_credential(struct sasl_server *s, const struct credential_scram *scram, bool known) {
+    assert(s->wanting && s->exchange && scram->iterations[0]);
+    s->wanting = false;
+    s->scram = *scram;
+    s->known = known;
+    return scram_run(s, buf_str(&s->held));
+}
+
+static enum sasl_result scram_run(struct sasl_server *s, str response) {
+    char *out = NULL;
+    size_t out_size = 0;
     int rc = gsasl_step(s->exchange, response.p, response.n, &out, &out_size);
     enum sasl_result r;
     bool named = claim(s, str_of(gsasl_property_fast(s->exchange, GSASL_AUTHID)));
@@ -344,6 +415,8 @@ enum sasl_result sasl_server_start(struct sasl_server *s, const struct sasl_poli
         .challenge = BUF(SASL_MESSAGE_MAX),
         .user = BUF(SASL_NAME_MAX + 1),
         .binding = BUF(1024),
+        .password = BUF(SASL_SECRET_MAX),
+        .held = BUF(SASL_MESSAGE_MAX),
     };
     base64_encode(binding, &s->binding);
     if ((mechanism->flags & SASL_F_PASSWORD) && (s->binding.full || !scram_begin(s)))
@@ -354,6 +427,7 @@ enum sasl_result sasl_server_start(struct sasl_server *s, const struct sasl_poli
 }
 
 enum sasl_result sasl_server_step(struct sasl_server *s, str response) {
+    assert(!s->wanting);
     if (response.n > SASL_MESSAGE_MAX)
         return fail(s, SASL_TOO_LONG);
     return rows[s->mechanism->id].step(s, response);
@@ -367,5 +441,8 @@ void sasl_server_end(struct sasl_server *s) {
     buf_free(&s->challenge);
     buf_free(&s->user);
     buf_free(&s->binding);
+    buf_free(&s->held);
+    buf_wipe(&s->password);
+    explicit_bzero(&s->scram, sizeof s->scram);
     *s = (struct sasl_server){0};
 }

@@ -16,6 +16,39 @@ static struct sasl_user users[] = {
 static const struct sasl_policy table = {.users = users, .user_count = sizeof users / sizeof *users};
 static const struct sasl_policy any = {.any = true};
 
+/* Those whose credentials are kept, with passwords as SCRAM wants them. */
+static const struct sasl_policy stored = {.stored = true};
+static const struct {
+    str name, password;
+} kept[] = {{S_INIT("joe"), S_INIT("pencil")}, {S_INIT("j\xc3\xb6rg, a=b"), S_INIT("p\xc3\xa4ss:word")}};
+
+/* The host of an exchange: it says what is kept, and is not asked twice. */
+static enum sasl_result host(struct sasl_server *s, enum sasl_result r) {
+    static const uint8_t some[CREDENTIAL_RANDOM] = "0123456789abcdef0123456789abcdef0123456789abcdef";
+    if (r != SASL_WANT_CREDENTIAL && r != SASL_WANT_VERDICT)
+        return r;
+    struct buf credential = BUF(CREDENTIAL_MAX);
+    struct credential_scram scram;
+    bool known = false;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (str_eq(kept[i].name, buf_str(&s->user))) {
+            assert_int_equal(credential_make(kept[i].password, some, &credential, NULL), OK);
+            known = true;
+        }
+    if (r == SASL_WANT_VERDICT) {
+        bool good = known && credential_verify(buf_str(&credential), buf_str(&s->password));
+        r = sasl_server_verdict(s, good ? SASL_OK : SASL_BAD_CREDENTIALS);
+        assert_int_equal(s->password.n, 0);
+    } else {
+        assert_true(known ? credential_scram(buf_str(&credential), &scram)
+                          : credential_scram_nobody(S("secret"), buf_str(&s->user), &scram));
+        r = sasl_server_credential(s, &scram, known);
+    }
+    buf_free(&credential);
+    assert_true(r != SASL_WANT_CREDENTIAL && r != SASL_WANT_VERDICT);
+    return r;
+}
+
 /* One exchange as lines: what the client sends, and what must come of it. */
 static const struct {
     const struct sasl_policy *policy;
@@ -39,6 +72,21 @@ static const struct {
     {&table, "PLAIN", {S_INIT("joe\0pencil")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&table, "PLAIN", {S_INIT("\0\0joe\0pencil")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&table, "PLAIN", {S_INIT("")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "PLAIN", {S_INIT("\0joe\0pencil")}, SASL_DONE, SASL_OK, "joe"},
+    {&stored, "PLAIN", {S_INIT("joe\0joe\0pencil")}, SASL_DONE, SASL_OK, "joe"},
+    {&stored, "PLAIN", {S_INIT("ann\0joe\0pencil")}, SASL_FAILED, SASL_BAD_CREDENTIALS, "joe"},
+    {&stored, "PLAIN", {S_INIT("\0joe\0pencil2")}, SASL_FAILED, SASL_BAD_CREDENTIALS, "joe"},
+    {&stored, "PLAIN", {S_INIT("\0jim\0pencil")}, SASL_FAILED, SASL_BAD_CREDENTIALS, "jim"},
+    {&stored, "PLAIN", {S_INIT("joe\0pencil")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "PLAIN", {S_INIT("\0joe\0")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "LOGIN", {{0}, S_INIT("joe"), S_INIT("pencil")}, SASL_DONE, SASL_OK, "joe"},
+    {&stored, "LOGIN", {{0}, S_INIT("joe"), S_INIT("pen")}, SASL_FAILED, SASL_BAD_CREDENTIALS, "joe"},
+    {&stored, "SCRAM-SHA-256", {S_INIT("n,,n=joe,r=abc"), S_INIT("garbage")}, SASL_FAILED, SASL_MALFORMED, "joe"},
+    {&stored, "SCRAM-SHA-256", {S_INIT("n,,r=abc")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "SCRAM-SHA-256", {S_INIT("n,,n=,r=abc")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "SCRAM-SHA-256", {S_INIT("n,,n=j=o,r=abc")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "SCRAM-SHA-256", {S_INIT("n,,m=x,n=joe,r=abc")}, SASL_FAILED, SASL_MALFORMED, ""},
+    {&stored, "SCRAM-SHA-256", {{0}, S_INIT("")}, SASL_FAILED, SASL_MALFORMED, ""},
     {&any, "PLAIN", {S_INIT("\0who\0ever")}, SASL_DONE, SASL_OK, "who"},
     {&any, "PLAIN", {S_INIT("x\0who\0ever")}, SASL_FAILED, SASL_BAD_CREDENTIALS, "who"},
     {&any, "PLAIN", {S_INIT("\0wh\no\0ever")}, SASL_FAILED, SASL_MALFORMED, ""},
@@ -98,8 +146,9 @@ static void test_exchanges(void **state) {
         assert_non_null(m);
         enum sasl_result r =
             sasl_server_start(&s, exchanges[i].policy, m, STR_NONE, responses[0].p ? &responses[0] : NULL);
+        r = host(&s, r);
         for (size_t j = 1; j < 4 && responses[j].p && r == SASL_CHALLENGE; j++)
-            r = sasl_server_step(&s, responses[j]);
+            r = host(&s, sasl_server_step(&s, responses[j]));
         if (r != exchanges[i].result || (r == SASL_FAILED && s.failure != exchanges[i].failure))
             fail_msg("row %zu: result %d failure %d", i, r, s.failure);
         if (!str_eq(buf_str(&s.user), str_of(exchanges[i].user)))
@@ -120,6 +169,8 @@ static void test_too_long(void **state) {
 }
 
 /* Our client against our server: the result of the server, with what the client thinks of it. */
+static const struct sasl_policy *talk_policy = &table;
+
 static enum sasl_result talk(const char *mechanism, str user, str secret, str client_binding, str server_binding,
                              bool *client_good) {
     const struct sasl_mechanism *m = sasl_mechanism_find(str_of(mechanism));
@@ -129,10 +180,11 @@ static enum sasl_result talk(const char *mechanism, str user, str secret, str cl
     str initial;
     *client_good = sasl_client_start(&c, m, &account);
     initial = buf_str(&c.response);
-    enum sasl_result r = sasl_server_start(&s, &table, m, server_binding, c.initial ? &initial : NULL);
+    enum sasl_result r = sasl_server_start(&s, talk_policy, m, server_binding, c.initial ? &initial : NULL);
+    r = host(&s, r);
     for (int i = 0; *client_good && r == SASL_CHALLENGE && i < 5; i++) {
         *client_good = sasl_client_step(&c, buf_str(&s.challenge));
-        r = sasl_server_step(&s, buf_str(&c.response));
+        r = host(&s, sasl_server_step(&s, buf_str(&c.response)));
     }
     if (r == SASL_DONE) {
         *client_good = *client_good && sasl_client_accept(&c);
@@ -159,6 +211,68 @@ static void test_client_and_server(void **state) {
             if (talk(name, S("nobody"), S("an unknown user has this secret"), cb, cb, &good) != SASL_FAILED)
                 fail_msg("%s lets an unknown user in", name);
         }
+}
+
+/* The same with what is kept in place of passwords, and with the names that need it quoted. */
+static void test_stored(void **state) {
+    (void)state;
+    bool good;
+    talk_policy = &stored;
+    for (size_t m = 0; m < SASL_COUNT; m++) {
+        const char *name = sasl_mechanisms[m].name.p;
+        str cb = sasl_mechanisms[m].flags & SASL_F_BINDING ? S("channel") : STR_NONE;
+        if (!sasl_server_offers(&stored, &sasl_mechanisms[m], true))
+            continue;
+        for (size_t u = 0; u < sizeof kept / sizeof *kept; u++) {
+            if (talk(name, kept[u].name, kept[u].password, cb, cb, &good) != SASL_DONE || !good)
+                fail_msg("%s does not let user %zu in", name, u);
+            if (talk(name, kept[u].name, S("wrong"), cb, cb, &good) != SASL_FAILED)
+                fail_msg("%s lets user %zu in with a wrong password", name, u);
+        }
+        if (talk(name, S("nobody"), S("pencil"), cb, cb, &good) != SASL_FAILED)
+            fail_msg("%s lets an unknown user in", name);
+        if (cb.n && talk(name, S("joe"), S("pencil"), cb, S("other"), &good) != SASL_FAILED)
+            fail_msg("%s does not see who stands between", name);
+    }
+    talk_policy = &table;
+}
+
+/* Nobody can tell a user that is not here from one with another password: the same salt each time, then the same no. */
+static void test_stranger(void **state) {
+    (void)state;
+    char seen[2][200] = {{0}};
+    talk_policy = &stored;
+    for (int i = 0; i < 2; i++) {
+        struct sasl_server s = {0};
+        str first = S("n,,n=stranger,r=abcdefgh");
+        enum sasl_result r =
+            host(&s, sasl_server_start(&s, &stored, sasl_mechanism_find(S("SCRAM-SHA-256")), STR_NONE, &first));
+        assert_int_equal(r, SASL_CHALLENGE);
+        str salt = str_tail(buf_str(&s.challenge), str_find_str(buf_str(&s.challenge), S(",s=")));
+        assert_true(salt.n > 20 && salt.n < sizeof seen[i]);
+        memcpy(seen[i], salt.p, salt.n);
+        sasl_server_end(&s);
+    }
+    assert_string_equal(seen[0], seen[1]);
+    talk_policy = &table;
+}
+
+/* A client may go, and the host may be down, while a verdict is out. */
+static void test_given_up(void **state) {
+    (void)state;
+    struct sasl_server s = {0};
+    str first = S("\0joe\0pencil"), scram = S("n,,n=joe,r=abcdefgh");
+    const struct sasl_mechanism *m = sasl_mechanism_find(S("PLAIN"));
+    assert_int_equal(sasl_server_start(&s, &stored, m, STR_NONE, &first), SASL_WANT_VERDICT);
+    sasl_server_end(&s);
+    assert_int_equal(sasl_server_start(&s, &stored, m, STR_NONE, &first), SASL_WANT_VERDICT);
+    assert_int_equal(sasl_server_verdict(&s, SASL_UNAVAILABLE), SASL_FAILED);
+    assert_int_equal(s.failure, SASL_UNAVAILABLE);
+    sasl_server_end(&s);
+    m = sasl_mechanism_find(S("SCRAM-SHA-256"));
+    assert_int_equal(sasl_server_start(&s, &stored, m, STR_NONE, &scram), SASL_WANT_CREDENTIAL);
+    assert_int_equal(sasl_server_verdict(&s, SASL_UNAVAILABLE), SASL_FAILED);
+    sasl_server_end(&s);
 }
 
 static void test_binding(void **state) {
@@ -244,6 +358,8 @@ static void test_list(void **state) {
     buf_reset(&b);
     sasl_server_list(&any, true, false, &b);
     assert_int_equal(b.n, 0);
+    sasl_server_list(&stored, true, true, &b);
+    assert_string_equal(buf_cstr(&b), "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN");
     buf_free(&b);
 }
 
@@ -281,6 +397,9 @@ int main(void) {
         cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_client_and_server),
         cmocka_unit_test(test_binding),
+        cmocka_unit_test(test_stored),
+        cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_given_up),
         cmocka_unit_test(test_unproven),
         cmocka_unit_test(test_users),
         cmocka_unit_test(test_list),

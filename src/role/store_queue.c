@@ -18,6 +18,7 @@ enum {
     REPORT_AGAIN_MS = 60000,    /* after a report that did not come to be */
     TRANSCRIPT_MAX = 64 * 1024, /* of an attempt */
     TEXT_MAX = 1000,
+    FRESH_MAX = 32 * 1024 * 1024, /* bytes of new messages kept in memory for their first jobs */
     REPORT_RCPTS = 1000,
     QUEUED_MAX = 4 * LINK_WINDOW, /* a worker further behind gets no more jobs */
 };
@@ -33,6 +34,18 @@ struct mail {
     uint64_t due_ms;
     char *id; /* once a report was begun */
     bool reporting;
+    uint32_t active;     /* of its entries: in jobs */
+    struct fresh *fresh; /* NULL: its record must be read */
+};
+
+/* A new message is handed on from memory: what was just written is not read again. */
+struct fresh {
+    struct list node; /* in q->fresh, the oldest first */
+    struct mail *mail;
+    struct record record;
+    struct buf body;
+    size_t bytes;
+    char space[];
 };
 
 /* What a sender is still to be told of one recipient. */
@@ -94,7 +107,9 @@ struct store_queue {
     struct store *store;
     struct queue *queue;
     struct map mails, jobs, asked, ids; /* ids: of mails of which a report was begun */
-    struct list workers, parked, asks, due, later;
+    struct list workers, parked, asks, due, later, fresh;
+    size_t fresh_bytes;
+    struct arena arena;
     uint64_t next_report; /* numbers of report jobs: their top bit is set */
     size_t job_count, report_count, look_count;
     struct buf postmaster;
@@ -216,6 +231,8 @@ struct store_queue *store_queue_new(const struct store_queue_ops *ops, void *arg
     list_init(&q->asks);
     list_init(&q->due);
     list_init(&q->later);
+    list_init(&q->fresh);
+    q->arena = ARENA(256 * 1024 * 1024);
     take_postmaster(q);
     if (queue_new(&q->queue, &o, rule_of, q) == OK)
         return q;
@@ -260,6 +277,41 @@ static struct mail *mail_new(struct store_queue *q, uint64_t num, const struct j
     return m;
 }
 
+static void fresh_drop(struct store_queue *q, struct mail *m) {
+    struct fresh *f = m->fresh;
+    if (!f)
+        return;
+    m->fresh = NULL;
+    q->fresh_bytes -= f->bytes;
+    list_remove(&f->node);
+    buf_free(&f->body);
+    free(f);
+}
+
+static void fresh_keep(struct store_queue *q, struct mail *m, const struct store_accepted *a) {
+    if (!a->body || a->body->n > JOB_WINDOW || !m->entries)
+        return;
+    size_t n = ID_SIZE + a->envelope_bytes.n;
+    struct fresh *f = calloc(1, sizeof(*f) + n);
+    if (!f)
+        return;
+    memcpy(f->space, a->id.p, ID_SIZE);
+    memcpy(f->space + ID_SIZE, a->envelope_bytes.p, a->envelope_bytes.n);
+    f->mail = m;
+    f->body = *a->body;
+    *a->body = BUF(0);
+    f->bytes = n + f->body.cap;
+    f->record = (struct record){.id = str_n(f->space, ID_SIZE),
+                                .size = f->body.n,
+                                .envelope = str_n(f->space + ID_SIZE, a->envelope_bytes.n),
+                                .bytes = buf_str(&f->body)};
+    m->fresh = f;
+    list_add_tail(&q->fresh, &f->node);
+    q->fresh_bytes += f->bytes;
+    while (q->fresh_bytes > FRESH_MAX)
+        fresh_drop(q, LIST_ENTRY(list_first(&q->fresh), struct fresh, node)->mail);
+}
+
 static void mail_settle(struct store_queue *q, struct mail *m) {
     if (m->entries || m->holds || !list_empty(&m->owed))
         return;
@@ -267,6 +319,7 @@ static void mail_settle(struct store_queue *q, struct mail *m) {
     if (m->id)
         (void)map_remove_str(&q->ids, str_n(m->id, ID_SIZE));
     list_remove(&m->due);
+    fresh_drop(q, m);
     free(m->id);
     free(m);
 }
@@ -365,6 +418,7 @@ void store_queue_accepted(struct store_queue *q, const struct store_accepted *a)
         else if (f.open)
             enter(q, m, &e);
     }
+    fresh_keep(q, m, a);
     mail_settle(q, m);
     if (v->report_of.n)
         told(q, v);
@@ -544,6 +598,27 @@ static struct queue_worker *worker_for(struct store_queue *q, enum role role) {
     return best;
 }
 
+static void put_fresh(struct job_read *r, const struct frame *f) {
+    send_job((struct job *)r, f);
+}
+
+static void hand_on(struct job *j) {
+    struct mail *m = j->mail;
+    j->read.put = put_fresh;
+    job_read_fresh(&j->read, &m->fresh->record, &j->q->arena);
+    if (j->read.e) {
+        read_failed(j);
+        return;
+    }
+    j->read.begin = false;
+    if (m->active >= m->entries)
+        fresh_drop(j->q, m);
+    if (is_report(j))
+        remember_id(j);
+    if (j->read.grant && j->read.sent < j->read.size)
+        read_on(j);
+}
+
 static void give(struct job *j, struct queue_worker *k) {
     list_remove(&j->node);
     j->worker = k;
@@ -554,7 +629,10 @@ static void give(struct job *j, struct queue_worker *k) {
     j->started_us = now_of(j->q) * 1000;
     j->read.begin = true;
     j->read.grant = JOB_WINDOW;
-    read_on(j);
+    if (j->mail->fresh)
+        hand_on(j);
+    else
+        read_on(j);
     j->q->stuck |= j->q->ops.queued(k->peer) > QUEUED_MAX;
 }
 
@@ -572,6 +650,7 @@ static void deliver(struct store_queue *q, const struct queue_want *w, struct qu
     j->read.body_max = UINT64_MAX;
     for (size_t i = 0; i < w->index_count; i++)
         j->read.rcpts[i].index = w->indices[i];
+    m->active += (uint32_t)w->index_count;
     give(j, k ? k : worker_for(q, role_of(j->read.kind)));
 }
 
@@ -632,8 +711,6 @@ static struct outcome_row row_of(struct job *j, size_t i, enum job_outcome fallb
               : r.outcome != JOB_FAILED  ? QUEUE_DELIVERED
               : r.owed                   ? QUEUE_REPORTING
                                          : QUEUE_BOUNCED;
-    if (again && queue_look(q->queue, j->read.num, r.index, &was) && was.state == QUEUE_HELD)
-        r.state = QUEUE_HELD; /* asked for while it was on its way */
     count(j, &r);
     return r;
 }
@@ -702,6 +779,7 @@ static void job_finish(struct job *j) {
             o.rows[o.row_count++] = row_of(j, i, j->gone ? JOB_UNKNOWN : JOB_DEFERRED, d.text);
     put_outcome(j, &o);
     free(o.rows);
+    j->mail->active -= (uint32_t)j->read.rcpt_count;
     queue_done(q->queue, j->read.job, (enum job_trouble)d.trouble, now_of(q));
     look_at_fill(q);
 }
@@ -1085,14 +1163,14 @@ static bool drop_result(struct mail *m, uint32_t index) {
     bool all = false;
     LIST_EACH(&m->jobs, node) {
         struct job *j = LIST_ENTRY(node, struct job, of_mail);
-        if (is_report(j) || j->ended)
+        if (is_report(j))
             continue;
         all = true;
         for (size_t i = 0; i < j->read.rcpt_count; i++) {
             j->results[i].gone |= j->read.rcpts[i].index == index;
             all &= j->results[i].gone;
         }
-        if (all)
+        if (all && !j->ended)
             cancel(j, ERR_CLOSED, "an operator ended it");
     }
     return all;
@@ -1245,7 +1323,7 @@ static enum err load_delivery(void *arg, const struct db_delivery *d) {
         doubt->rows[doubt->count++] = (struct outcome_row){.index = d->index,
                                                            .attempts = e.attempts,
                                                            .outcome = JOB_UNKNOWN,
-                                                           .state = e.held ? QUEUE_HELD : QUEUE_UNKNOWN,
+                                                           .state = QUEUE_UNKNOWN, /* one that is held stays so */
                                                            .late_told = d->late_told,
                                                            .next_ms = e.next_ms,
                                                            .text = S("sent whole; the answer is not known")};
@@ -1300,6 +1378,9 @@ enum err store_queue_open(struct store_queue *q, struct store *s, struct why *w)
 static void mail_drop(struct mail *m) {
     LIST_EACH_SAFE(&m->owed, node)
     owed_free(LIST_ENTRY(node, struct owed, node));
+    if (m->fresh)
+        buf_free(&m->fresh->body);
+    free(m->fresh);
     free(m->id);
     free(m);
 }
@@ -1328,6 +1409,7 @@ void store_queue_free(struct store_queue *q) {
     map_free(&q->asked);
     map_free(&q->ids);
     buf_free(&q->postmaster);
+    arena_free(&q->arena);
     queue_free(q->queue);
     free(q);
 }

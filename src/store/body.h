@@ -14,7 +14,8 @@ void body_close(struct body_reader *b);
 /* The record of message num; its strs are valid until the next call.  ERR_CORRUPT also when it was moved meanwhile. */
 enum err body_record(struct body_reader *b, uint64_t num, const struct journal_place *place, struct record *r,
                      struct why *w) MUST_CHECK;
-/* Appends up to n bytes of the message as it arrived; every byte has passed its checksum.  Less only at its end. */
+/* b NULL: a record that is in memory, and no big one. Appends up to n bytes of the message as it arrived; every byte
+ * has passed its checksum.  Less only at its end. */
 enum err body_read(struct body_reader *b, const struct record *r, uint64_t offset, uint64_t n, struct buf *out,
                    struct why *w) MUST_CHECK;
 /* Likewise of the view that its edits (mime/edit.h) make. */

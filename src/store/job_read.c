@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "frame/frame.h"
 #include "store/delivery_rows.h"
 
 enum { OUT_MAX = 64 * 1024 * 1024, ENVELOPE_ARENA = 256 * 1024 * 1024 };
@@ -36,6 +35,13 @@ static str sender_of(const struct job_read *j, const struct envelope *v) {
     return j->kind == JOB_REPORT || index >= v->delivery_count ? v->sender : delivery_sender(v, index);
 }
 
+static void put(struct job_read *j, const struct frame *f) {
+    if (j->put)
+        j->put(j, f);
+    else
+        frame_put(&j->out, f);
+}
+
 static void put_begin(struct job_read *j, const struct envelope *v, const struct record *r, uint64_t view_size) {
     struct frame f = {.type = FRAME_JOB};
     f.job = (struct frame_job){.job = j->job,
@@ -48,11 +54,11 @@ static void put_begin(struct job_read *j, const struct envelope *v, const struct
                                .size = view_size,
                                .flags = flags_of(v),
                                .sender_params = v->sender_params};
-    frame_put(&j->out, &f);
+    put(j, &f);
     if (j->kind == JOB_REPORT || j->kind == JOB_WEBHOOK)
         FRAME_CHUNKS(r->envelope, piece) {
             struct frame e = {.type = FRAME_JOB_ENVELOPE, .job_envelope = {j->job, piece}};
-            frame_put(&j->out, &e);
+            put(j, &e);
         }
     for (size_t i = 0; i < j->rcpt_count; i++) {
         const struct job_rcpt *c = &j->rcpts[i];
@@ -66,7 +72,7 @@ static void put_begin(struct job_read *j, const struct envelope *v, const struct
                                              .text = c->text,
                                              .host = c->host,
                                              .at_ms = c->at_ms};
-        frame_put(&j->out, &e);
+        put(j, &e);
     }
 }
 
@@ -82,7 +88,7 @@ static enum err put_body(struct body_reader *b, struct job_read *j, const struct
         if (e)
             break;
         struct frame f = {.type = FRAME_JOB_BODY, .job_body = {j->job, buf_str(&bytes)}};
-        frame_put(&j->out, &f);
+        put(j, &f);
         j->sent += bytes.n;
         j->grant -= bytes.n < j->grant ? bytes.n : j->grant;
     }
@@ -116,10 +122,16 @@ void job_read_run(struct task *t, void *context) {
     struct arena a = ARENA(ENVELOPE_ARENA);
     j->out.limit = OUT_MAX;
     buf_reset(&j->out);
+    j->put = NULL;
     j->e = body_record(b, j->num, &j->place, &r, &j->why);
     if (!j->e)
         j->e = read_job(b, j, &r, &a);
     if (!j->e && j->out.full)
         j->e = why(&j->why, ERR_NOMEM, "no memory for a job");
     arena_free(&a);
+}
+
+void job_read_fresh(struct job_read *j, const struct record *r, struct arena *a) {
+    j->e = read_job(NULL, j, r, a);
+    arena_reset(a);
 }

@@ -6,7 +6,9 @@
 #ifndef STORE_JOB_READ_H
 #define STORE_JOB_READ_H
 
+#include "base/arena.h"
 #include "base/code.h"
+#include "frame/frame.h"
 #include "store/body.h"
 #include "store/thread.h"
 
@@ -39,11 +41,14 @@ struct job_read {
     uint64_t size; /* of the body that is sent */
     char id[ID_SIZE];
     bool has_sender;
+    void (*put)(struct job_read *j, const struct frame *f); /* NULL: into out */
     struct buf out;
     enum err e;
     struct why why;
 };
 
 void job_read_run(struct task *t, void *context); /* context: the struct body_reader */
+/* The same at once, of a record that is in memory; frames go to j->put. */
+void job_read_fresh(struct job_read *j, const struct record *r, struct arena *a);
 
 #endif

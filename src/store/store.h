@@ -46,6 +46,8 @@ struct store_accepted {
     str id;
     struct journal_place place;
     const struct envelope *envelope;
+    str envelope_bytes;
+    struct buf *body; /* of a message in memory, else NULL; the callee may take it, and leaves an empty one */
 };
 
 struct store_ops {

@@ -138,8 +138,12 @@ void deliver_accepted(struct store *s, struct store_mail *m) {
                                    .size = m->size,
                                    .id = str_n(m->id, ID_SIZE),
                                    .place = m->item.place,
-                                   .envelope = &v};
+                                   .envelope = &v,
+                                   .envelope_bytes = buf_str(&m->envelope),
+                                   .body = m->big ? NULL : &m->body};
+        size_t before = m->body.cap;
         s->ops.accepted(s->arg, &a);
+        s->memory -= before - m->body.cap;
     }
     arena_reset(&s->arena);
 }
