@@ -46,7 +46,8 @@ static void feed(struct smtp_server *s, str in, unsigned *code) {
         smtp_server_sent(s);
         if (want == SMTP_WANT_STARTTLS)
             smtp_server_tls(s, S("TLSv1.3"), S("x"), S(""));
-        else if (want == SMTP_WANT_MAIL || want == SMTP_WANT_RCPT || want == SMTP_WANT_COMMIT || want == SMTP_WANT_BEGIN)
+        else if (want == SMTP_WANT_MAIL || want == SMTP_WANT_RCPT || want == SMTP_WANT_COMMIT ||
+                 want == SMTP_WANT_BEGIN)
             smtp_server_answer(s, OK, S("ID"));
         else if (want == SMTP_WANT_AUTH)
             smtp_server_auth_ok(s, S("user"));

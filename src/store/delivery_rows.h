@@ -85,4 +85,24 @@ typedef enum err db_attempt_each(void *arg, const struct db_attempt *a);
 enum err db_attempts(struct db *db, uint64_t num, uint64_t after_seq, db_attempt_each *each, void *arg,
                      struct why *w) MUST_CHECK;
 
+/* ---- looking into mailboxes ---- */
+struct db_mailbox {
+    uint64_t id, messages, unseen, bytes;
+    uint32_t uidvalidity, uidnext;
+    str name, role; /* until the callback returns */
+};
+struct db_mailbox_message {
+    uint32_t uid;
+    str id; /* likewise */
+    uint64_t flags, size, received_ms;
+};
+typedef enum err db_mailbox_each(void *arg, const struct db_mailbox *m);
+typedef enum err db_mailbox_message_each(void *arg, const struct db_mailbox_message *m);
+/* Those of an account behind the one with id `after`, in the order they were made; an error of each ends it. */
+enum err db_mailboxes(struct db *db, str account, uint64_t after, db_mailbox_each *each, void *arg,
+                      struct why *w) MUST_CHECK;
+/* The messages of one, by UID.  ERR_NOT_FOUND: there is no such mailbox. */
+enum err db_mailbox_messages(struct db *db, str account, str name, uint32_t after, db_mailbox_message_each *each,
+                             void *arg, struct why *w) MUST_CHECK;
+
 #endif

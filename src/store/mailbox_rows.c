@@ -130,3 +130,67 @@ enum err db_mailbox_deliver(struct db *db, const struct db_mailbox_put *p, struc
     bind_u64(&q, p->index);
     return query_run(&q, w);
 }
+
+/* ---- looking into them ---- */
+
+enum err db_mailboxes(struct db *db, str account, uint64_t after, db_mailbox_each *each, void *arg, struct why *w) {
+    struct query q;
+    bool more = false;
+    enum err e = query_begin(db, SQL_MAILBOX_LIST, &q, w);
+    if (e)
+        return e;
+    bind_text(&q, account);
+    bind_u64(&q, after);
+    while (!(e = query_row(&q, &more, w)) && more) {
+        struct db_mailbox m = {.id = column_u64(&q)};
+        m.name = column_text(&q);
+        m.role = column_text(&q);
+        m.uidvalidity = (uint32_t)column_u64(&q);
+        m.uidnext = (uint32_t)column_u64(&q);
+        m.messages = column_u64(&q);
+        m.unseen = column_u64(&q);
+        m.bytes = column_u64(&q);
+        if ((e = each(arg, &m)))
+            break;
+    }
+    query_end(&q);
+    return e;
+}
+
+static enum err mailbox_known(struct db *db, str account, str name, struct why *w) {
+    struct query q;
+    bool more = false;
+    enum err e = query_begin(db, SQL_MAILBOX_KNOWN, &q, w);
+    if (e)
+        return e;
+    bind_text(&q, account);
+    bind_text(&q, name);
+    e = query_row(&q, &more, w);
+    query_end(&q);
+    return e || more ? e : why(w, ERR_NOT_FOUND, "there is no such folder");
+}
+
+enum err db_mailbox_messages(struct db *db, str account, str name, uint32_t after, db_mailbox_message_each *each,
+                             void *arg, struct why *w) {
+    struct query q;
+    bool more = false;
+    enum err e = mailbox_known(db, account, name, w);
+    if (!e)
+        e = query_begin(db, SQL_MAILBOX_MESSAGES, &q, w);
+    if (e)
+        return e;
+    bind_text(&q, account);
+    bind_text(&q, name);
+    bind_u64(&q, after);
+    while (!(e = query_row(&q, &more, w)) && more) {
+        struct db_mailbox_message m = {.uid = (uint32_t)column_u64(&q)};
+        m.id = column_text(&q);
+        m.flags = column_u64(&q);
+        m.size = column_u64(&q);
+        m.received_ms = column_u64(&q);
+        if ((e = each(arg, &m)))
+            break;
+    }
+    query_end(&q);
+    return e;
+}

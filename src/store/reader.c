@@ -9,6 +9,7 @@
 #include "smtp/envelope.h"
 #include "store/body.h"
 #include "store/delivery_rows.h"
+#include "store/reader_mailbox.h"
 #include "store/reader_queue.h"
 #include "store/record.h"
 
@@ -94,6 +95,14 @@ static bool take_request(struct request *r, const struct frame *f) {
         return r->action >= QUEUE_DO_HOLD && r->action <= QUEUE_DO_BOUNCE &&
                reader_queue_filter(r, f->queue_act.filter);
     case FRAME_STORY: r->tag = f->story.tag; return take_id(r, f->story.id);
+    case FRAME_MAILBOX_LIST:
+        r->tag = f->mailbox_list.tag;
+        return reader_mailbox_take(r, f->mailbox_list.account, STR_NONE);
+    case FRAME_MAILBOX_ROWS:
+        r->tag = f->mailbox_rows.tag;
+        r->index = f->mailbox_rows.after_uid;
+        r->limit = f->mailbox_rows.limit ? f->mailbox_rows.limit : UINT64_MAX;
+        return reader_mailbox_take(r, f->mailbox_rows.account, f->mailbox_rows.mailbox);
     case FRAME_STATS_GET: r->tag = f->stats_get.tag; return true;
     default: return false;
     }
@@ -544,6 +553,8 @@ void reader_run(struct task *t, void *context) {
         case FRAME_QUEUE_LIST: e = reader_queue_list(x->db, r, &w); break;
         case FRAME_QUEUE_ACT: e = reader_queue_pick(x->db, r, &w); break;
         case FRAME_STORY: e = run_story(x, r, &w); break;
+        case FRAME_MAILBOX_LIST: e = reader_mailbox_list(x->db, r, &w); break;
+        case FRAME_MAILBOX_ROWS: e = reader_mailbox_rows(x->db, r, &w); break;
         default: assert(!"a request that is answered elsewhere");
         }
     db_done(x->db);

@@ -24,16 +24,16 @@ struct role_ops {
     void (*metrics)(str text); /* httpd: the newest sums */
     /* Further frames of the supervisor (PIPE_*, SPOOLED); a descriptor that rides along is the role's, else -1. */
     void (*other)(const struct frame *f, int fd);
-    bool needs_files;          /* true: this role works on files below conf->data (store) */
+    bool needs_files; /* true: this role works on files below conf->data (store) */
 };
 
 int role_main(const struct role_ops *ops);
 
 struct event_base *role_base(void);
-uint32_t role_instance(void); /* 0, 1, ... among those of its kind; known from GO on */
-str role_run_id(void);        /* of this run of the supervisor; known from GO on */
+uint32_t role_instance(void);          /* 0, 1, ... among those of its kind; known from GO on */
+str role_run_id(void);                 /* of this run of the supervisor; known from GO on */
 void role_send(const struct frame *f); /* to the supervisor; nowhere when it is gone */
-void role_exit(int status);   /* leave the loop; role_main returns */
+void role_exit(int status);            /* leave the loop; role_main returns */
 /* Tell a person, through the supervisor, why this role cannot go on (the supervisor ends everything), and exit at
  * once, without returning.  From the thread of the loop only. */
 _Noreturn void role_fatal(enum err e, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -15,7 +15,7 @@ def server(tmp_path):
     p = Penfold(tmp_path / "data", ["-c", str(file)], command="serve", ports=False)
     p.file = file
     p.text = (f"user root\nhostname mx.example.org\ndata data\nworkers 1\n"
-              f"listen mx {{\n  address 127.0.0.1:{p.smtp}\n}}\nlisten web {{\n  address 127.0.0.1:{p.http}\n  protocol http\n}}\n")
+              f"listen mx {{\n  address 127.0.0.1:{p.smtp}\n}}\nlisten web {{\n  address 127.0.0.1:{p.http}\n  protocol http\n  access open\n}}\nroute all {{\n  action capture\n}}\n")
     file.write_text(p.text)
     p.start()
     yield p
@@ -60,7 +60,7 @@ def test_a_wrong_file_is_refused_and_nothing_changes(server):
     server.file.write_text(server.text + "greting \"typo\"\nworkers 1\n")
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "reload_refused" in log(server), 20, "the refusal in the log")
-    assert f"{server.file}:12: unknown setting" in log(server) and "did you mean" in log(server)
+    assert f"{server.file}:16: unknown setting" in log(server) and "did you mean" in log(server)
     assert greeting(server) == before
     server.file.write_text(server.text + "greeting better\n")
     server.process.send_signal(signal.SIGHUP)
