@@ -65,7 +65,7 @@ static void test_sliding(void **state) {
     (void)state;
     struct limits *l = limits_new(1);
     struct why w;
-    uint64_t taken[2000];
+    uint64_t taken[2000] = {0};
     size_t count = 0;
     for (uint64_t at = 0; at < HOURS(24); at += MINUTES(1) + 17)
         if (take(l, &ten_an_hour, at, 1, 1, &w) == OK)

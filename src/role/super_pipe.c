@@ -35,12 +35,13 @@ static const struct conf_route *route_named(const struct conf *c, str name) {
 
 /* "NAME=value" with a NUL behind it; what has a NUL inside would end early, so it does not go in at all. */
 static char *variable(const char *name, str value) {
-    char *text = malloc(strlen(name) + value.n + 2);
+    size_t size = strlen(name) + value.n + 2;
+    char *text = malloc(size);
     if (!text)
         return NULL;
-    if (memchr(value.p ? value.p : "", '\0', value.n))
-        value.n = 0;
-    sprintf(text, "%s=%.*s", name, STR_ARG(value));
+    if (str_has(value, '\0'))
+        value = STR_NONE;
+    snprintf(text, size, "%s=%.*s", name, STR_ARG(value));
     return text;
 }
 

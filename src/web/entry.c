@@ -174,7 +174,7 @@ static void on_hashed(void *arg, enum err e, str credential) {
 static bool clear_password(const char *name, char field[CONF_TITLE_MAX]) {
     str s = str_of(name);
     if (str_eq(s, S("password"))) {
-        strcpy(field, "password");
+        snprintf(field, CONF_TITLE_MAX, "password");
         return true;
     }
     if (!str_skip(&s, S("app_password.")) || s.n == 0 || s.n > 64)

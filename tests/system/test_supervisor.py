@@ -149,7 +149,7 @@ def test_root_is_dropped_by_a_server(tmp_path):
         os.chmod(folder, 0o755)  # pytest makes them for root alone
     file, smtp, http = tmp_path / "penfold.conf", free_port(), free_port()
     text = (f"data {tmp_path / 'data'}\nlisten smtp {{\n  address 127.0.0.1:{smtp}\n}}\n"
-            f"listen http {{\n  address 127.0.0.1:{http}\n  protocol http\n}}\n")
+            f"listen http {{\n  address 127.0.0.1:{http}\n  protocol http\n  access open\n}}\nroute all {{\n  action capture\n}}\n")
     file.write_text("user no-such-user\n" + text)
     done = run("serve", "-c", str(file))
     assert done.returncode in (77, 78) and "no-such-user" in done.stderr
