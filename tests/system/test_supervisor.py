@@ -159,6 +159,7 @@ def test_root_is_dropped_by_a_server(tmp_path):
     p.start()
     try:
         assert send_one(smtp).startswith("250")
+        wait_until(lambda: " start: " in open(p.log).read(), what="all roles")  # the page answers before the last one is ready
         for role, pids in p.roles().items():
             for pid in pids:
                 with open(f"/proc/{pid}/status") as f:
