@@ -1,0 +1,218 @@
+"""Two mail servers and a DNS: what one submits arrives in a mailbox of the other, whatever happens between."""
+import http.client
+import json
+import os
+import smtplib
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+import dns
+from conftest import PENFOLD, Penfold, free_port, wait_until
+
+pytestmark = dns.needs_nsd
+MESSAGE = b"Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nFrom: ada@a.example\r\nTo: bob@b.example\r\nMessage-ID: <1@a.example>\r\nSubject: over\r\n\r\n" \
+          b"Hello Bob.\r\n.a dot\r\n..two\r\n" + "Grüße\r\n".encode() + b"x" * 3000 + b"\r\n"
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self.path)
+
+
+class Server(Penfold):
+    """`penfold serve` of one domain; its port 25 is one that the others know."""
+
+    def __init__(self, path, name, mx, dns_server, anchor=None, more=""):
+        self.name, self.domain, self.mx, self.submission = name, f"{name}.example", mx, free_port()
+        self.dir = path / name
+        self.dir.mkdir()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-keyout", self.dir / "key.pem", "-out", self.dir / "cert.pem", "-subj", f"/CN=mx.{self.domain}"],
+                       check=True, capture_output=True)
+        self.text = (f"user root\nhostname mx.{self.domain}\ndata {self.dir}/data\nworkers 1\ntls_certificate {self.dir}/cert.pem\n"
+                     f"tls_key {self.dir}/key.pem\ndns {dns_server.address}\ndns_anchor {anchor or 'none'}\nrelay_loopback yes\n"
+                     f"listen mx {{\n  address 127.0.0.1:{mx}\n  tls starttls\n}}\n"
+                     f"listen submission {{\n  address 127.0.0.1:{self.submission}\n  policy submission\n  tls starttls\n  auth required\n}}\n"
+                     f"listen admin {{\n  protocol http\n  address unix:{self.dir}/admin.sock\n}}\ndomain {self.domain} {{\n}}\n{more}")
+        (self.dir / "penfold.conf").write_text(self.text)
+        super().__init__(self.dir / "data", ["-c", str(self.dir / "penfold.conf")], command="serve", ports=False)
+        self.log = str(self.dir / "log")
+
+    def api(self, path, method="GET", body=None, raw=False, headers=None):
+        c = Unix(str(self.dir / "admin.sock"))
+        c.request(method, path, body if body is None or isinstance(body, bytes) else json.dumps(body), headers or {})
+        answer = c.getresponse()
+        content = answer.read()
+        c.close()
+        if answer.status != 200:
+            raise OSError(f"{method} {path}: {answer.status} {content[:300]!r}")
+        return content if raw else json.loads(content)
+
+    def account(self, local, password="secret"):
+        self.api(f"/api/v1/admin/accounts/{local}@{self.domain}?how=new", "PUT", {"password": password})
+
+    def inbox(self, local, folder="INBOX"):
+        """The messages of a folder, as they are delivered; none when nothing ever came."""
+        try:
+            rows = self.api(f"/api/v1/admin/mailboxes/{local}@{self.domain}/{folder}")["Messages"]
+        except OSError as e:
+            if " 404 " in str(e):
+                return []
+            raise
+        return [self.api(f"/api/v1/message/{row['ID']}/raw?edited=1", raw=True) for row in rows]
+
+    def queue(self):
+        return self.api("/api/v1/admin/queue")["Queue"]
+
+    def submit(self, user, to, message=MESSAGE, password="secret", options=()):
+        """Sends with authentication over STARTTLS; the id from the 250."""
+        with smtplib.SMTP("127.0.0.1", self.submission, timeout=20) as s:
+            s.starttls(context=ssl._create_unverified_context())
+            s.login(f"{user}@{self.domain}", password)
+            s.ehlo_or_helo_if_needed()
+            s.mail(f"{user}@{self.domain}")
+            for one in [to] if isinstance(to, str) else to:
+                assert s.rcpt(one, options)[0] == 250
+            code, text = s.data(message)
+            assert code == 250, text
+            return text.decode().rsplit(" ", 1)[1]
+
+    def story(self, mail):
+        return self.api(f"/api/v1/admin/explain/{mail}")
+
+
+@pytest.fixture
+def world(tmp_path):
+    """The DNS, and a function that makes a server of it."""
+    os.chmod(tmp_path, 0o755)
+    running, ports = [], {"a": free_port(), "b": free_port()}
+    zone = "@ MX 10 mx\nmx A 127.0.0.1\n"
+    names = dns.Server(tmp_path, {"a.example": (zone, "signed"), "b.example": (zone, "signed"), "nullmx.example": "@ MX 0 .\n"}, ttl=1)
+
+    def make(name, more=""):
+        sites = "".join(f"site {n}.example {{\n  match {n}.example\n  port {p}\n}}\n" for n, p in ports.items())
+        s = Server(tmp_path, name, ports[name], names, names.anchor, sites + more)
+        running.append(s)
+        return s
+
+    yield make
+    for s in running:
+        if s.process and s.process.poll() is None:
+            s.stop()
+    names.stop()
+
+
+def body_of(message):
+    return message.split(b"\r\n\r\n", 1)[1]
+
+
+def test_submitted_here_delivered_there(world):
+    a, b = world("a").start(), world("b").start()
+    a.account("ada")
+    b.account("bob")
+    mail = a.submit("ada", "bob@b.example")
+    wait_until(lambda: b.inbox("bob"), 20, "the mail")
+    received, = b.inbox("bob")
+    assert body_of(received) == body_of(MESSAGE) and received.count(b"\nReceived: ") + received.startswith(b"Received: ") == 2
+    wait_until(lambda: not a.queue(), what="an empty queue")
+    attempt = a.story(mail)["Attempts"][-1]
+    assert attempt["Outcome"] == "delivered" and attempt["TLS"].startswith("TLSv1.") and attempt["Host"] == "mx.b.example", attempt
+    assert a.story(mail)["Queue"][0]["State"] == "delivered"
+
+
+def test_the_other_server_is_down_and_comes_back(world):
+    a, b = world("a", "queue_retry 1s\n").start(), world("b").start()
+    a.account("ada")
+    b.account("bob")
+    b.stop()
+    mail = a.submit("ada", "bob@b.example")
+    wait_until(lambda: any(q["Attempts"] > 0 for q in a.queue()), 20, "a first attempt")
+    row, = a.queue()
+    assert row["State"] == "waiting" and row["NextAttempt"] and row["LastAnswer"], row
+    b.start()  # nobody tells the queue: its schedule finds out
+    wait_until(lambda: b.inbox("bob"), 30, "the mail")
+    assert len(b.inbox("bob")) == 1
+    outcomes = [x["Outcome"] for x in a.story(mail)["Attempts"]]
+    assert outcomes[0] == "deferred" and outcomes[-1] == "delivered"
+
+
+def test_unknown_there_is_returned_to_the_sender(world):
+    a, b = world("a").start(), world("b").start()
+    a.account("ada")
+    b.account("bob")
+    mail = a.submit("ada", ["nobody@b.example", "bob@b.example"])
+    wait_until(lambda: a.inbox("ada"), 20, "the report")
+    report, = a.inbox("ada")
+    text = report.decode("utf-8", "replace")
+    assert "multipart/report" in text and "report-type=delivery-status" in text.replace("\r\n\t", " ").replace('"', "")
+    assert "Action: failed" in text and "Status: 5.1.1" in text and "Final-Recipient: rfc822;nobody@b.example" in text.replace("; ", ";")
+    assert "Auto-Submitted: auto-replied" in text and "bob@b.example" not in text.split("Content-Type: message/delivery-status", 1)[1].split("\r\n--")[0]
+    assert len(b.inbox("bob")) == 1
+    states = {q["Recipient"]: q["State"] for q in a.story(mail)["Queue"]}
+    assert states == {"nobody@b.example": "bounced", "bob@b.example": "delivered"}
+
+
+def test_a_domain_that_takes_no_mail(world):
+    a = world("a").start()
+    a.account("ada")
+    a.submit("ada", "x@nullmx.example")
+    wait_until(lambda: a.inbox("ada"), 20, "the report")
+    assert b"5.1.10" in a.inbox("ada")[0]
+
+
+def test_the_queue_outlives_a_kill(world):
+    a, b = world("a").start(), world("b")
+    a.account("ada")
+    ids = [a.submit("ada", "bob@b.example") for _ in range(5)]
+    a.kill()
+    b.start()
+    b.account("bob")
+    a.start()
+    subprocess.run([PENFOLD, "queue", "flush"], env={**os.environ, "PENFOLD_URL": f"unix:{a.dir}/admin.sock"}, check=True, capture_output=True)
+    wait_until(lambda: len(b.inbox("bob")) >= 5, 30, "the mails")
+    wait_until(lambda: not a.queue(), what="an empty queue")
+    assert len(b.inbox("bob")) == 5
+    for mail in ids:
+        assert a.story(mail)["Queue"][0]["State"] == "delivered"
+
+
+@pytest.mark.parametrize("rcpt", [
+    "v%victim.example@a.example", "victim.example!v@a.example", '"v@victim.example"@a.example', "v@victim.example@a.example",
+    "@a.example:v@victim.example", "v@victim.example", "v@VICTIM.example", "v@victim.example.", "v@[192.0.2.9]", "v@[IPv6:2001:db8::9]",
+    '"v%victim.example"@a.example', "v@a.example.victim.example", "v@\u0430.example"])
+def test_no_open_relay(world_of_one, rcpt):
+    """Trick addresses: none of them leaves, none of them is taken for a local one."""
+    with socket.create_connection(("127.0.0.1", world_of_one.mx), 20) as sock:
+        f = sock.makefile("rwb", buffering=0)
+
+        def said():
+            while (line := f.readline())[3:4] == b"-":
+                pass
+            return line
+
+        said()
+        for line in ["EHLO x", "MAIL FROM:<x@y.example>"]:
+            f.write(line.encode() + b"\r\n")
+            assert said().startswith(b"250")
+        f.write(f"RCPT TO:<{rcpt}>\r\n".encode())
+        assert said()[:1] == b"5"
+    assert world_of_one.queue() == []
+
+
+@pytest.fixture(scope="module")
+def world_of_one(tmp_path_factory):
+    path = tmp_path_factory.mktemp("one")
+    names = dns.Server(path, {"a.example": "@ MX 10 mx\nmx A 127.0.0.1\n"})
+    s = Server(path, "a", free_port(), names).start()
+    yield s
+    s.stop()
+    names.stop()
