@@ -339,8 +339,8 @@ static int tell(const struct init *in) {
     if (geteuid() == 0 && !getpwnam(in->user))
         buf_printf(&out, "  useradd --system --home-dir %s --shell /usr/sbin/nologin %s\n", in->data, in->user);
     buf_printf(&out, "  penfold conf check %s\n", in->file);
-    buf_printf(&out, "  penfold account add -c %s postmaster@%s\n", in->file, in->domain);
-    buf_printf(&out, "  penfold serve -c %s\n\n", in->file);
+    buf_printf(&out, "  penfold serve -c %s\n\nand, while it runs:\n\n", in->file);
+    buf_printf(&out, "  penfold account add postmaster@%s --url unix:%s\n\n", in->domain, in->socket);
     if (geteuid() != 0)
         buf_printf(&out,
                    "Ports below 1024 need root, or a rule of the system that lets you have them.\n"

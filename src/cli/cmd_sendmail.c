@@ -43,7 +43,7 @@ static const struct cli_option options[] = {
 
 const struct cli_page cli_sendmail_page = {
     .name = "sendmail",
-    .operands = "[-ti] [-f SENDER] [-F NAME] [-N CASES] [-R WHAT] [-V ID] [-bm|-bs|-bp|-bi] [-q] [ADDRESS...]",
+    .operands = "[-t] [-i] [-f SENDER] [-bm|-bs|-bp] [ADDRESS...]",
     .operands_max = UINT_MAX,
     .sentence = "Take a message as other programs hand it to sendmail.",
     .options = options,

@@ -10,16 +10,16 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const struct cli_page *page;
 } commands[] = {
-    {cmd_sandbox, &cli_sandbox_page},   {cmd_serve, &cli_serve_page},
-    {cmd_send, &cli_send_page},         {cmd_list, &cli_list_page},
-    {cmd_show, &cli_show_page},         {cmd_conf, &cli_conf_page},
-    {cmd_store, &cli_store_page},       {cmd_queue, &cli_queue_page},
-    {cmd_explain, &cli_explain_page},   {cmd_trace, &cli_trace_page},
-    {cmd_token, &cli_token_page},       {cmd_backup, &cli_backup_page},
-    {cmd_restore, &cli_restore_page},   {cmd_log, &cli_log_page},
-    {cmd_dns, &cli_dns_page},           {cmd_mx, &cli_mx_page},
-    {cmd_init, &cli_init_page},         {cmd_route, &cli_route_page},
-    {cmd_sendmail, &cli_sendmail_page},
+    {cmd_sandbox, &cli_sandbox_page}, {cmd_serve, &cli_serve_page},
+    {cmd_send, &cli_send_page},       {cmd_list, &cli_list_page},
+    {cmd_show, &cli_show_page},       {cmd_conf, &cli_conf_page},
+    {cmd_store, &cli_store_page},     {cmd_account, &cli_account_page},
+    {cmd_alias, &cli_alias_page},     {cmd_domain, &cli_domain_page},
+    {cmd_queue, &cli_queue_page},     {cmd_explain, &cli_explain_page},
+    {cmd_trace, &cli_trace_page},     {cmd_token, &cli_token_page},
+    {cmd_log, &cli_log_page},         {cmd_dns, &cli_dns_page},
+    {cmd_mx, &cli_mx_page},           {cmd_init, &cli_init_page},
+    {cmd_route, &cli_route_page},     {cmd_sendmail, &cli_sendmail_page},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -14,7 +14,7 @@ enum access_right {
     RIGHT_READ,    /* look at everything */
     RIGHT_WRITE,   /* change and delete messages */
     RIGHT_OPERATE, /* hold, release, retry, delete what is queued */
-    RIGHT_ADMIN,   /* accounts, tokens, backups, traces */
+    RIGHT_ADMIN,   /* accounts, tokens, traces */
 };
 
 void access_configure(const struct conf *c); /* c lives until the next one */

@@ -144,19 +144,3 @@ void sites_list(struct http_req *r) {
     struct frame f = {.type = FRAME_SITE_LIST};
     rows_reply(r, &f, &rows);
 }
-
-/* ---- backup ---- */
-
-void backup_make(struct http_req *r) {
-    json_error_t error;
-    json_t *root = json_loadb(r->body.p ? r->body.p : "", r->body.n, 0, &error);
-    json_t *v = json_object_get(root, "Directory");
-    str directory = str_n(json_string_value(v), json_string_length(v));
-    if (directory.n == 0 || directory.p[0] != '/')
-        http_error(r, 400, "Directory must be an absolute path.");
-    else {
-        struct frame f = {.type = FRAME_BACKUP, .backup = {0, directory}};
-        rows_done(r, &f);
-    }
-    json_decref(root);
-}

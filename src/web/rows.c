@@ -40,6 +40,16 @@ static void rows_whole(struct rows *k, uint64_t done_count) {
         http_reply(r, 200, JSON_TYPE, buf_str(&k->json));
 }
 
+/* What an operator asked for can be wrong in more ways than what a reader looks at. */
+static void refuse(struct http_req *r, enum err e, str text) {
+    static const unsigned statuses[ERR_COUNT] = {
+        [ERR_EXISTS] = 409, [ERR_DENIED] = 403, [ERR_SYNTAX] = 400, [ERR_LIMIT] = 400};
+    if (e < ERR_COUNT && statuses[e])
+        http_reply(r, statuses[e], TEXT_TYPE, text);
+    else
+        answer_error(r, e, text);
+}
+
 static void on_row(void *arg, const struct frame *f) {
     struct rows *k = arg;
     if (k->kind && f->type == k->kind->row) {
@@ -55,7 +65,7 @@ static void on_row(void *arg, const struct frame *f) {
     if (f->type == FRAME_FAILED && f->failed.err == ERR_NOT_FOUND && k->kind && k->kind->missing)
         http_error(k->r, 404, k->kind->missing);
     else if (f->type == FRAME_FAILED)
-        answer_error(k->r, (enum err)f->failed.err, f->failed.text);
+        refuse(k->r, (enum err)f->failed.err, f->failed.text);
     else
         rows_whole(k, f->done.count);
     rows_free(k);

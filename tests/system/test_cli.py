@@ -12,7 +12,8 @@ import pytest
 from conftest import PENFOLD, ROOT
 
 USAGE, DATAERR, NOINPUT, SOFTWARE, CANTCREAT, CONFIG = 64, 65, 66, 70, 73, 78
-COMMANDS = ["sandbox", "serve", "send", "list", "show", "conf", "store"]
+COMMANDS = ["sandbox", "serve", "send", "list", "show", "conf", "store", "account", "alias", "domain", "queue", "explain", "trace", "token",
+            "log", "dns", "mx", "init", "route", "sendmail"]
 
 
 def run(*args, env=None, stdin=""):

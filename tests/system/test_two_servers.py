@@ -208,6 +208,47 @@ def test_no_open_relay(world_of_one, rcpt):
     assert world_of_one.queue() == []
 
 
+def command(server, *args, stdin=""):
+    return subprocess.run([PENFOLD, *args], env={**os.environ, "PENFOLD_URL": f"unix:{server.dir}/admin.sock"}, input=stdin,
+                          capture_output=True, text=True, timeout=30)
+
+
+def test_accounts_by_command(world_of_one):
+    s = world_of_one
+    assert command(s, "account", "add", "eve@a.example", "name=Eve", "--password-stdin", stdin="first one\n").returncode == 0
+    s.submit("eve", "eve@a.example", password="first one")
+    assert command(s, "account", "add", "eve@a.example", "--password-stdin", stdin="x\n").returncode == 69
+    assert command(s, "account", "password", "eve@a.example", "--password-stdin", stdin="second\n").returncode == 0
+    s.submit("eve", "eve@a.example", password="second")
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        s.submit("eve", "eve@a.example", password="first one")
+    assert command(s, "account", "set", "eve@a.example", "name=Eva").returncode == 0
+    shown = json.loads(command(s, "account", "show", "eve@a.example", "--json").stdout)
+    assert shown["name"] == "Eva" and shown["HasPassword"] and "password" not in shown
+    assert command(s, "alias", "add", "both@a.example", "to=eve@a.example").returncode == 0
+    assert "both@a.example" in command(s, "alias", "list").stdout
+    wait_until(lambda: len(s.inbox("eve")) == 2, what="two mails")
+    s.submit("eve", "both@a.example", password="second")
+    wait_until(lambda: len(s.inbox("eve")) == 3, what="the mail by the alias")
+    assert command(s, "account", "add", "eve2@a.example", "password=x").returncode == 64
+    assert command(s, "account", "add", "eve@else.example", "--password-stdin", stdin="x\n").returncode == 69
+    assert command(s, "account", "remove", "eve@a.example").returncode == 0
+    assert command(s, "account", "show", "eve@a.example").returncode == 69
+
+
+def test_a_hash_is_one_for_a_configuration(tmp_path):
+    done = subprocess.run([PENFOLD, "account", "hash", "--password-stdin"], input="pencil\n", capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and done.stdout.startswith("$y$") and "SCRAM-SHA-256$" in done.stdout
+
+
+def test_what_is_not_served_is_refused_at_the_start(tmp_path):
+    file = tmp_path / "penfold.conf"
+    file.write_text(f"user root\ndata {tmp_path}/data\nlisten mx {{\n  address 127.0.0.1:{free_port()}\n}}\n"
+                    "route hook {\n  action webhook\n  url http://127.0.0.1/\n}\n")
+    done = subprocess.run([PENFOLD, "serve", "-c", str(file)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 78 and f"{file}:6: route hook: webhooks are checked, but not posted yet" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def world_of_one(tmp_path_factory):
     path = tmp_path_factory.mktemp("one")
