@@ -292,7 +292,7 @@ def test_full_disk(small_disk, tmp_path):
         wait_until(lambda: accepts(p), 30, "mail on a larger disk")
         send_one = len(accepted)
         ballast = os.path.join(path, "ballast")
-        with open(ballast, "wb") as f:  # somebody else takes all of it, the reserve too
+        with open(ballast, "wb", buffering=0) as f:  # somebody else takes all of it, the reserve too
             try:
                 while True:
                     f.write(bytes(1 << 20))
