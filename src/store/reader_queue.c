@@ -1,6 +1,7 @@
 #include "store/reader_queue.h"
 
 #include "base/fields.h"
+#include "policy/glob.h"
 #include "store/delivery_rows.h"
 
 enum { PICK_MAX = 64 * 1024 * 1024, TEXT_MAX = 1000, NAME_TEXT = 500, TALK_MAX = 50 * 1024 };
@@ -29,23 +30,7 @@ bool reader_queue_filter(struct request *r, str filter) {
 }
 
 static bool star_match(str pattern, str s) {
-    size_t star = SIZE_MAX, mark = 0, p = 0, i = 0;
-    while (i < s.n) {
-        if (p < pattern.n && pattern.p[p] == '*') {
-            star = p++;
-            mark = i;
-        } else if (p < pattern.n && char_lower(pattern.p[p]) == char_lower(s.p[i])) {
-            p++;
-            i++;
-        } else if (star != SIZE_MAX) {
-            p = star + 1;
-            i = ++mark;
-        } else
-            return false;
-    }
-    while (p < pattern.n && pattern.p[p] == '*')
-        p++;
-    return p == pattern.n;
+    return glob_match(pattern, s, NULL, 0, NULL);
 }
 
 static bool fits_text(str filter, str name, str value) {

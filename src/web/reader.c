@@ -58,7 +58,6 @@ static uint32_t *tag_of(struct frame *f) {
     case FRAME_STORY: return &f->story.tag;
     case FRAME_MAILBOX_LIST: return &f->mailbox_list.tag;
     case FRAME_MAILBOX_ROWS: return &f->mailbox_rows.tag;
-    case FRAME_BACKUP: return &f->backup.tag;
     case FRAME_ENTRY: return &f->entry.tag;
     case FRAME_QUEUE_ROW: return &f->queue_row.tag;
     case FRAME_SITE_ROW: return &f->site_row.tag;

@@ -42,10 +42,12 @@ class Server(Penfold):
                      f"tls_key {self.dir}/key.pem\ndns {dns_server.address}\ndns_anchor {anchor or 'none'}\nrelay_loopback yes\n"
                      f"listen mx {{\n  address 127.0.0.1:{mx}\n  tls starttls\n}}\n"
                      f"listen submission {{\n  address 127.0.0.1:{self.submission}\n  policy submission\n  tls starttls\n  auth required\n}}\n"
-                     f"listen admin {{\n  protocol http\n  address unix:{self.dir}/admin.sock\n}}\ndomain {self.domain} {{\n}}\n{more}")
+                     f"listen admin {{\n  protocol http\n  address unix:{self.dir}/admin.sock\n}}\n"
+                     f"listen web {{\n  protocol http\n  address 127.0.0.1:{free_port()}\n}}\ndomain {self.domain} {{\n}}\n{more}")
         (self.dir / "penfold.conf").write_text(self.text)
+        tcp = int(self.text.split("listen web", 1)[1].split("127.0.0.1:", 1)[1].split("\n", 1)[0])
         super().__init__(self.dir / "data", ["-c", str(self.dir / "penfold.conf")], command="serve", ports=False)
-        self.log = str(self.dir / "log")
+        self.log, self.http = str(self.dir / "log"), tcp
 
     def api(self, path, method="GET", body=None, raw=False, headers=None):
         c = Unix(str(self.dir / "admin.sock"))
@@ -56,6 +58,15 @@ class Server(Penfold):
         if answer.status != 200:
             raise OSError(f"{method} {path}: {answer.status} {content[:300]!r}")
         return content if raw else json.loads(content)
+
+    def over_tcp(self, path, method="GET", body=None, token=None):
+        """(status, body) on the listener where nobody is known by his user."""
+        c = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
+        c.request(method, path, None if body is None else json.dumps(body), {"Authorization": f"Bearer {token}"} if token else {})
+        answer = c.getresponse()
+        content = answer.read()
+        c.close()
+        return answer.status, content
 
     def account(self, local, password="secret"):
         self.api(f"/api/v1/admin/accounts/{local}@{self.domain}?how=new", "PUT", {"password": password})
@@ -234,6 +245,54 @@ def test_accounts_by_command(world_of_one):
     assert command(s, "account", "add", "eve@else.example", "--password-stdin", stdin="x\n").returncode == 69
     assert command(s, "account", "remove", "eve@a.example").returncode == 0
     assert command(s, "account", "show", "eve@a.example").returncode == 69
+
+
+READ, OPERATE = "/api/v1/admin/queue", "/api/v1/admin/queue/retry"
+
+
+@pytest.mark.parametrize("role, status", [
+    (None, {"read": 401, "operate": 401, "admin": 401, "send": 401, "delete": 401}),
+    ("wrong", {"read": 401, "operate": 401, "admin": 401, "send": 401, "delete": 401}),
+    ("send", {"read": 403, "operate": 403, "admin": 403, "send": 200, "delete": 403}),
+    ("reader", {"read": 200, "operate": 403, "admin": 403, "send": 403, "delete": 403}),
+    ("operator", {"read": 200, "operate": 200, "admin": 403, "send": 200, "delete": 200}),
+    ("admin", {"read": 200, "operate": 200, "admin": 200, "send": 200, "delete": 200})])
+def test_tokens_allow_what_their_role_says(world_of_one, role, status):
+    s, name = world_of_one, f"t-{role}"
+    s.api("/api/v1/admin/accounts/tok@a.example", "PUT", {"password": "x"})
+    token = None
+    if role == "wrong":
+        token = "no-such-token"
+    elif role:
+        token = command(s, "token", "add", name, "--role", role, "--account", "tok@a.example").stdout.strip()
+    mail = {"From": {"Email": "tok@a.example"}, "To": [{"Email": "tok@a.example"}], "Subject": "x", "Text": "y"}
+    assert s.over_tcp(READ, token=token)[0] == status["read"]
+    assert s.over_tcp(OPERATE, "POST", {}, token)[0] == status["operate"]
+    assert s.over_tcp("/api/v1/admin/domains/made.example", "PUT", {}, token)[0] == status["admin"]
+    assert s.over_tcp("/api/v1/messages", "DELETE", {"IDs": ["x"]}, token)[0] == status["delete"]
+    code, text = s.over_tcp("/api/v1/send", "POST", mail, token)
+    assert code == status["send"], text
+    assert s.over_tcp("/api/v1/messages", token=token)[0] == status["read"]  # what a sandbox shows everybody
+    assert s.over_tcp("/livez")[0] == 200
+    if role and role != "wrong":
+        assert command(s, "token", "remove", name).returncode == 0
+        assert s.over_tcp(READ, token=token)[0] == 401
+
+
+def test_a_token_sends_as_its_account_alone(world_of_one):
+    s = world_of_one
+    for name in "tok", "other":
+        s.api(f"/api/v1/admin/accounts/{name}@a.example", "PUT", {"password": "x"})
+    token = command(s, "token", "add", "shop", "--account", "tok@a.example").stdout.strip()
+    mail = {"To": [{"Email": "tok@a.example"}], "Subject": "x", "Text": "y"}
+    assert s.over_tcp("/api/v1/send", "POST", {**mail, "From": {"Email": "tok@a.example"}}, token)[0] == 200
+    before = len(s.inbox("tok"))
+    code, text = s.over_tcp("/api/v1/send", "POST", {**mail, "From": {"Email": "other@a.example"}}, token)
+    assert code == 403 and b"Error" in text
+    for field in ({"Subject": "x\r\nBcc: v@victim.example"}, {"Headers": {"X-A": "b\r\nX-C: d"}}, {"Headers": {"X\r\nA": "b"}}):
+        assert s.over_tcp("/api/v1/send", "POST", {**mail, "From": {"Email": "tok@a.example"}, **field}, token)[0] == 400
+    assert len(s.inbox("tok")) == before and s.queue() == []
+    command(s, "token", "remove", "shop")
 
 
 def test_a_hash_is_one_for_a_configuration(tmp_path):
