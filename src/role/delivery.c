@@ -131,7 +131,9 @@ static void pipe_read(void *arg, struct conn *conn, str bytes) {
 
 /* It prints no more; it may still read. */
 static void pipe_end_of_words(void *arg, struct conn *conn) {
-    (void)arg, (void)conn;
+    (void)conn;
+    core_now();
+    delivery_pipe_silent(arg);
 }
 
 static void pipe_on_drained(void *arg, struct conn *conn) {
@@ -176,7 +178,7 @@ static void on_supervisor(const struct frame *f, int fd) {
         return;
     }
     started->host_data = conn_open(role_base(), fd, &pipe_ops, started);
-    started->closed = started->host_data == NULL;
+    started->closed = started->silent = started->host_data == NULL;
     delivery_pipe_feed(started->job);
 }
 

@@ -180,7 +180,10 @@ struct delivery_pipe {
     uint64_t tag;
     uint64_t deadline_ms;
     bool started, ended, closed; /* ended: its input is complete; closed: it takes no more */
-    struct buf said;             /* what it printed */
+    bool silent;                 /* it prints no more */
+    bool exited, signaled;       /* it has ended, with this status or by this signal */
+    uint32_t status;
+    struct buf said; /* what it printed */
 };
 
 /* An address that has not answered. */
@@ -233,7 +236,8 @@ void delivery_call_lost(struct delivery_call *c, enum err e, const char *reason)
 
 void delivery_pipe_said(struct delivery_pipe *p, str bytes);
 void delivery_pipe_drained(struct delivery_pipe *p);
-void delivery_pipe_lost(struct delivery_pipe *p); /* it has closed its end */
+void delivery_pipe_silent(struct delivery_pipe *p); /* it prints no more: may free p */
+void delivery_pipe_lost(struct delivery_pipe *p);   /* it has closed its end: likewise */
 
 /* ---- among the parts ---- */
 

@@ -9,6 +9,7 @@ enum {
     SAID_MAX = 1000, /* of what a command prints */
     UNSENT_HIGH = 64 * 1024,
     GRACE_MS = 10000, /* from the kill to its end */
+    WORDS_MS = 2000,  /* from its end to the end of its output, which a child of its may hold open */
 };
 
 /* sysexits.h, as mail programs have always used it. */
@@ -75,7 +76,7 @@ static void pipe_over(struct delivery_pipe *p) {
         delivery_job_end(j, false);
 }
 
-static void exited(struct delivery_pipe *p, uint32_t status) {
+static void judge_exit(struct delivery_pipe *p, uint32_t status) {
     enum smtp_client_outcome o = status ? SMTP_CLIENT_REFUSED : SMTP_CLIENT_DELIVERED;
     const char *text = status ? "5.3.0 the command failed" : "2.0.0 the command has taken it";
     for (size_t i = 0; i < sizeof exits / sizeof *exits; i++) {
@@ -87,15 +88,26 @@ static void exited(struct delivery_pipe *p, uint32_t status) {
     decide(p->job, p->rcpt, o, text, str_trim(buf_str(&p->said)));
 }
 
-static void on_ended(struct delivery_pipe *p, const struct frame_pipe_ended *f) {
+/* Its end is known and all it printed has been read, or is waited for no longer. */
+static void finish(struct delivery_pipe *p) {
     char text[80];
-    if (!f->signaled) {
-        exited(p, f->status);
+    if (!p->signaled) {
+        judge_exit(p, p->status);
     } else {
-        snprintf(text, sizeof text, "4.3.0 the command was ended by signal %u", f->status);
+        snprintf(text, sizeof text, "4.3.0 the command was ended by signal %u", p->status);
         decide(p->job, p->rcpt, SMTP_CLIENT_DEFERRED, text, str_trim(buf_str(&p->said)));
     }
     pipe_over(p);
+}
+
+/* The supervisor tells of the end by another way than the one the output comes by: it may be the faster one. */
+static void on_ended(struct delivery_pipe *p, const struct frame_pipe_ended *f) {
+    p->exited = true;
+    p->status = f->status;
+    p->signaled = f->signaled;
+    p->deadline_ms = p->job->core->now_ms + WORDS_MS;
+    if (p->silent)
+        finish(p);
 }
 
 static void run(struct delivery_job *j, size_t rcpt) {
@@ -197,10 +209,19 @@ void delivery_pipe_drained(struct delivery_pipe *p) {
     delivery_pipe_feed(p->job);
 }
 
+void delivery_pipe_silent(struct delivery_pipe *p) {
+    p->silent = true;
+    if (p->exited)
+        finish(p);
+}
+
 void delivery_pipe_lost(struct delivery_pipe *p) {
     p->host_data = NULL;
-    p->closed = true;
-    delivery_pipe_feed(p->job);
+    p->closed = p->silent = true;
+    if (p->exited)
+        finish(p);
+    else
+        delivery_pipe_feed(p->job);
 }
 
 static void kill_pipe(struct delivery_pipe *p) {
@@ -221,6 +242,10 @@ void delivery_pipe_sweep(struct delivery_core *core) {
     for (struct delivery_pipe *p; (p = map_next(&core->pipes, &at));) {
         if (p->deadline_ms > core->now_ms)
             continue;
+        if (p->exited) {
+            finish(p);
+            continue;
+        }
         if (core->now_ms - p->deadline_ms < GRACE_MS) {
             kill_pipe(p);
             continue;

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -132,9 +133,17 @@ class Delivery:
             data += piece
         self.pipes[v["recipient"]] = data
         status, said = getattr(self, "exits", {}).get(v["recipient"], (0, b""))
+        end = lambda: self.control.send("pipe_ended", tag=v["tag"], status=status, signaled=0)
+        if getattr(self, "end_first", False):  # the two ways are not one: either may be the faster
+            end()
+            time.sleep(0.3)
         ours.sendall(said)
-        ours.close()
-        self.control.send("pipe_ended", tag=v["tag"], status=status, signaled=0)
+        if getattr(self, "keep_open", False):
+            self.kept = ours
+        else:
+            ours.close()
+        if not getattr(self, "end_first", False):
+            end()
 
     def peer(self, role, link):
         ours, theirs = socket.socketpair()
@@ -562,6 +571,17 @@ def test_pipe(delivery):
     assert outcomes(job) == [DELIVERED, DEFERRED, FAILED]
     assert b"disk full" in job["results"][1]["text"] and job["results"][2]["text"].startswith(b"5.1.1 ")
     assert set(d.pipes.values()) == {b"Return-Path: <a@example.org>\r\n" + message}
+
+
+@pytest.mark.parametrize("how", ["end_first", "keep_open"])
+def test_what_a_command_says_is_kept(delivery, how):
+    """Its end may be known before its words are read; and a child of its may hold its output open for ever."""
+    d = delivery("route r {\n  to *@example.com\n  action pipe\n  command /bin/cat\n}\n")
+    setattr(d, how, True)
+    d.exits = {b"c@example.com": (75, b"disk full\n")}
+    d.store.job(1, PIPE, "r", ["c@example.com"])
+    job = d.store.wait(1)
+    assert outcomes(job) == [DEFERRED] and b"disk full" in job["results"][0]["text"]
 
 
 # ---- order ----
