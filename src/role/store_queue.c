@@ -18,7 +18,8 @@ enum {
     REPORT_AGAIN_MS = 60000,    /* after a report that did not come to be */
     TRANSCRIPT_MAX = 64 * 1024, /* of an attempt */
     TEXT_MAX = 1000,
-    FRESH_MAX = 32 * 1024 * 1024, /* bytes of new messages kept in memory for their first jobs */
+    FRESH_MAX = 64 * 1024 * 1024, /* bytes of new messages kept in memory for their first jobs */
+    FRESH_MS = 10000,             /* one that had no job by then makes room for a newer one */
     REPORT_RCPTS = 1000,
     QUEUED_MAX = 4 * LINK_WINDOW, /* a worker further behind gets no more jobs */
 };
@@ -45,6 +46,7 @@ struct fresh {
     struct record record;
     struct buf body;
     size_t bytes;
+    uint64_t since_ms;
     char space[];
 };
 
@@ -288,10 +290,22 @@ static void fresh_drop(struct store_queue *q, struct mail *m) {
     free(f);
 }
 
+/* The oldest are delivered next: they stay, unless their site lets them wait. */
+static bool fresh_room(struct store_queue *q, size_t bytes, uint64_t now_ms) {
+    while (q->fresh_bytes + bytes > FRESH_MAX) {
+        struct fresh *oldest = list_empty(&q->fresh) ? NULL : LIST_ENTRY(list_first(&q->fresh), struct fresh, node);
+        if (!oldest || now_ms < oldest->since_ms + FRESH_MS)
+            return false;
+        fresh_drop(q, oldest->mail);
+    }
+    return true;
+}
+
 static void fresh_keep(struct store_queue *q, struct mail *m, const struct store_accepted *a) {
-    if (!a->body || a->body->n > JOB_WINDOW || !m->entries)
-        return;
     size_t n = ID_SIZE + a->envelope_bytes.n;
+    uint64_t now = now_of(q);
+    if (!a->body || a->body->n > JOB_WINDOW || !m->entries || !fresh_room(q, n + a->body->cap, now))
+        return;
     struct fresh *f = calloc(1, sizeof(*f) + n);
     if (!f)
         return;
@@ -301,6 +315,7 @@ static void fresh_keep(struct store_queue *q, struct mail *m, const struct store
     f->body = *a->body;
     *a->body = BUF(0);
     f->bytes = n + f->body.cap;
+    f->since_ms = now;
     f->record = (struct record){.id = str_n(f->space, ID_SIZE),
                                 .size = f->body.n,
                                 .envelope = str_n(f->space + ID_SIZE, a->envelope_bytes.n),
@@ -308,8 +323,6 @@ static void fresh_keep(struct store_queue *q, struct mail *m, const struct store
     m->fresh = f;
     list_add_tail(&q->fresh, &f->node);
     q->fresh_bytes += f->bytes;
-    while (q->fresh_bytes > FRESH_MAX)
-        fresh_drop(q, LIST_ENTRY(list_first(&q->fresh), struct fresh, node)->mail);
 }
 
 static void mail_settle(struct store_queue *q, struct mail *m) {
