@@ -93,7 +93,6 @@ static int begin(void **state) {
     (void)state;
     memset(&w, 0, sizeof w);
     w.said = BUF(1024 * 1024);
-    conf_defaults(&w.conf);
     assert_int_equal(conf_parse(str_of(conf_text), "f", &w.conf, &errors), OK);
     conf_errors_free(&errors);
     filter_core_init(&w.core, &ops, 1, 2);

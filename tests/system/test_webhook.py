@@ -1,8 +1,6 @@
 """Webhook routes: what is posted, how it is signed, what becomes of the answers, and receivers that do not behave."""
 import base64
 import datetime
-import email
-import email.policy
 import hashlib
 import hmac
 import http.server
@@ -10,7 +8,10 @@ import json
 import os
 import signal
 import smtplib
+import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 import dns
-from conftest import Penfold, free_port, wait_until
+from conftest import ROOT, Penfold, free_port, wait_until
 from receiver import certificate
 from test_two_servers import Server
 
@@ -47,6 +48,7 @@ class Hook:
 
         class Threads(http.server.ThreadingHTTPServer):
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
             def handle_error(self, *_):
                 pass
@@ -440,3 +442,51 @@ def test_a_sandbox_has_webhooks_too(tmp_path, hook):
         assert json.loads(h.posts[1].body)["data"]["client"]["address"] == "127.0.0.1"
     finally:
         assert s.stop() == 0
+
+
+def test_the_receiver_of_the_guide(server, tmp_path):
+    """docs/examples/webhook_receiver.py as it stands: it knows who we are, and turns away who we are not."""
+    port, secret = free_port(), tmp_path / "a" / "hook.secret"
+    s = server(route(f"http://127.0.0.1:{port}/hooks/mail"))
+    receiver = subprocess.Popen([sys.executable, os.path.join(ROOT, "docs", "examples", "webhook_receiver.py"), str(port), str(secret)],
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, what="the receiver")
+        mail = post(s)
+        settled(s, mail, "delivered")
+        assert receiver.stdout.readline().startswith('orders@a.example Grüße "quoted" ')
+        secret.write_text("whsec_" + base64.b64encode(b"another one").decode())
+        s.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reload" in open(s.log).read(), what="the reload")
+        assert wait_until(lambda: attempts(s, post(s)), what="an attempt")[0]["Text"] == "4.7.8 the webhook answered 401"
+    finally:
+        receiver.kill()
+        receiver.communicate()
+
+
+def test_a_first_webhook_may_come_by_reload(tmp_path, hook):
+    h = hook()
+    file = tmp_path / "penfold.conf"
+    file.write_text("dns 127.0.0.1:9\ndns_anchor none\n")
+    s = Penfold(tmp_path / "data", ["-c", str(file)]).start()
+    try:
+        assert "filter" not in s.roles() and "resolver" not in s.roles()
+        file.write_text(file.read_text() + route(f"http://127.0.0.1:{h.port}/", secret=False))
+        s.process.send_signal(signal.SIGHUP)
+        assert s.role("filter") and s.role("resolver")
+        with smtplib.SMTP("127.0.0.1", s.smtp, timeout=20) as c:
+            c.sendmail("x@far.example", ["orders@a.example"], MESSAGE)
+        h.wait()
+    finally:
+        assert s.stop() == 0
+
+
+def test_ipv6(server, hook):
+    try:
+        h = hook(host="::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    s = server(route(f"http://[::1]:{h.port}/"))
+    mail = post(s)
+    settled(s, mail, "delivered")
+    assert attempts(s, mail)[0]["Address"] == f"[::1]:{h.port}" and h.posts[0].headers["Host"] == f"[::1]:{h.port}"
