@@ -331,17 +331,21 @@ static enum err apply_outcome(struct db *db, uint64_t seq, const struct outcome 
         e = outcome_row(db, o, &o->rows[i], &over, w);
     if (!e && o->cause != OUTCOME_CLOCK)
         e = attempt_add(db, seq, o, w);
-    if (!e && o->intent)
-        e = run_num(db, SQL_INTENT_END, o->intent, w);
     return e ? e : release(db, o->num, over, freed, arg, w);
 }
 
-enum err db_outcome(struct db *db, uint64_t seq, str body, db_freed_each *freed, void *arg, struct why *w) {
+enum err db_outcome(struct db *db, uint64_t seq, str body, uint64_t *intent, db_freed_each *freed, void *arg,
+                    struct why *w) {
     struct outcome o;
     enum err e = outcome_take(body, &db->arena, &o);
+    *intent = e ? 0 : o.intent;
     e = e ? unreadable(e, "outcome", seq, w) : apply_outcome(db, seq, &o, freed, arg, w);
     arena_reset(&db->arena);
     return e;
+}
+
+enum err db_intent_end(struct db *db, uint64_t seq, struct why *w) {
+    return run_num(db, SQL_INTENT_END, seq, w);
 }
 
 static enum sql sql_of(enum queue_action action) {

@@ -542,6 +542,7 @@ void store_hold_request(struct store *s, struct request *r, uint64_t seq) {
     r->need_seq = seq;
     r->deadline_ms = mono_ms() + PATIENCE_MS;
     list_add_tail(&s->held, &r->node);
+    follower_hurry(s->follower);
 }
 
 /* Once it is answered it may be in the reader's hands again: look first. */
