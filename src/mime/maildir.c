@@ -70,12 +70,17 @@ void maildir_name_put(const struct maildir_name *n, str unique, str host, struct
 
 /* ---- folders ---- */
 
-/* A dot in a name would be a level of its own, so there can be none. */
+/* A dot would begin a level of its own: it is coded, as what is not ASCII is. */
 static bool put_level(str level, struct buf *out) {
     bool good = level.n > 0;
+    str piece;
     for (size_t i = 0; i < level.n; i++)
-        good = good && !char_is_ctl(level.p[i]) && level.p[i] != '.';
+        good = good && !char_is_ctl(level.p[i]);
     buf_char(out, '.');
+    while (good && str_cut(&level, '.', &piece)) {
+        good = mutf7_encode(piece, out);
+        buf_add(out, S("&AC4-"));
+    }
     return good && mutf7_encode(level, out);
 }
 
