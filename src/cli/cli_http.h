@@ -31,10 +31,16 @@ int cli_http_copy(const struct cli_args *args, const char *path, const char *mis
 /* Another method ("PUT"), with a body (p NULL: none). */
 int cli_http_ask(const struct cli_args *args, const char *method, const char *path, str body, const char *missing,
                  struct buf *out) MUST_CHECK;
+/* POST of bytes of that type.  A request that is refused for what it carries (400, 413, 422) is told to nobody but
+ * `refusal`: 65. */
+int cli_http_post(const struct cli_args *args, const char *path, const char *type, str body, struct buf *out,
+                  struct buf *refusal) MUST_CHECK;
 /* Like copy, for what comes line by line until it is interrupted. */
 int cli_http_follow(const struct cli_args *args, const char *path, FILE *to) MUST_CHECK;
 /* Percent-encodes s as one segment of a path or a value of a query. */
 void cli_http_escape(str s, struct buf *out);
+/* The same of each level of a folder's name. */
+void cli_http_escape_levels(str s, struct buf *out);
 
 /* For a terminal: text with its line ends and tabs; every other control, and bytes that are not UTF-8, as '?'. */
 void cli_clean(str s, struct buf *out);

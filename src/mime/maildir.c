@@ -127,3 +127,40 @@ bool maildir_folder_read(str directory, struct buf *out) {
         buf_shrink(out, before);
     return good;
 }
+
+/* ---- messages ---- */
+
+void maildir_message_read(str file, struct buf *out) {
+    size_t at = str_find(file, '\n');
+    str line;
+    if (at == SIZE_MAX || (at > 0 && file.p[at - 1] == '\r')) {
+        buf_add(out, file);
+        return;
+    }
+    while (str_cut(&file, '\n', &line)) {
+        buf_add(out, line);
+        buf_add(out, str_ends(line, S("\r")) ? S("\n") : S("\r\n"));
+    }
+    buf_add(out, file);
+}
+
+/* No CR and no LF but in pairs. */
+static bool is_paired(str s) {
+    for (size_t i = 0; i < s.n; i++)
+        if ((s.p[i] == '\n') != (i > 0 && s.p[i - 1] == '\r'))
+            return false;
+    return !str_ends(s, S("\r"));
+}
+
+void maildir_message_put(str message, struct buf *out) {
+    str line;
+    if (!is_paired(message)) {
+        buf_add(out, message);
+        return;
+    }
+    while (str_cut(&message, '\n', &line)) {
+        buf_add(out, str_head(line, line.n - 1));
+        buf_char(out, '\n');
+    }
+    buf_add(out, message);
+}

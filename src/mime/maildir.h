@@ -1,4 +1,5 @@
-/* maildir.h - one file a message: what its name says, and the names of Maildir++ folders.  Pure. */
+/* maildir.h - one file a message: what its name says, and the names of Maildir++ folders, the message in it.
+ * Pure. */
 #ifndef MIME_MAILDIR_H
 #define MIME_MAILDIR_H
 
@@ -30,5 +31,12 @@ void maildir_name_put(const struct maildir_name *n, str unique, str host, struct
 bool maildir_folder_put(str folder, struct buf *out);
 /* Back; a directory that is no folder ("cur", "tmp", ".") is false. */
 bool maildir_folder_read(str directory, struct buf *out);
+
+/* Line ends: CRLF in a message, LF in its file.  A file whose first line ends in CRLF stays as it is; else each lone LF
+ * becomes CRLF. */
+void maildir_message_read(str file, struct buf *out);
+/* CRLF becomes LF.  A message with a lone CR or LF stays as it is; then, too, reading makes the same of it again,
+ * unless it is the first line that ends so. */
+void maildir_message_put(str message, struct buf *out);
 
 #endif

@@ -73,6 +73,36 @@ static void test_folders(void **state) {
     buf_free(&out);
 }
 
+static void test_messages(void **state) {
+    (void)state;
+    static const struct {
+        const char *message, *file;
+    } rows[] = {
+        {"A: 1\r\n\r\nx\r\n", "A: 1\n\nx\n"},
+        {"A: 1\r\n\r\nlast", "A: 1\n\nlast"},
+        {"x", "x"},
+        {"", ""},
+        {"A: 1\r\n\r\nx\n", "A: 1\r\n\r\nx\n"},
+        {"A\r\nx\ry\r\n", "A\r\nx\ry\r\n"},
+        {"A\r\nx\r\r\n", "A\r\nx\r\r\n"},
+        {"A\r\nx\r", "A\r\nx\r"},
+    };
+    struct buf file = BUF(100), back = BUF(100);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_reset(&file);
+        buf_reset(&back);
+        maildir_message_put(str_of(rows[i].message), &file);
+        assert_string_equal(buf_cstr(&file), rows[i].file);
+        maildir_message_read(buf_str(&file), &back);
+        assert_string_equal(buf_cstr(&back), rows[i].message);
+    }
+    buf_reset(&back);
+    maildir_message_read(S("mixed\n\r\nas many are\r\n"), &back);
+    assert_string_equal(buf_cstr(&back), "mixed\r\n\r\nas many are\r\n");
+    buf_free(&file);
+    buf_free(&back);
+}
+
 static void test_mutf7(void **state) {
     (void)state;
     static const struct {
@@ -104,6 +134,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_messages),
         cmocka_unit_test(test_mutf7),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

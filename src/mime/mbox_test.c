@@ -93,8 +93,8 @@ static void test_fields_of_mailboxes(void **state) {
         assert_true(m.ours && m.flags == (MAILDIR_SEEN | MAILDIR_FLAGGED));
         assert_string_equal(buf_cstr(&out), own[i].p);
     }
-    read_one(S("From a Tue Nov 25 12:00:00 2025\nA: 1\n 2\nX-Status: A\nStatus: RO\nB: 3\n\nStatus: x\n>From z\n\n"), &m,
-             &out);
+    read_one(S("From a Tue Nov 25 12:00:00 2025\nA: 1\n 2\nX-Status: A\nStatus: RO\nB: 3\n\nStatus: x\n>From z\n\n"),
+             &m, &out);
     assert_true(!m.ours && m.flags == (MAILDIR_SEEN | MAILDIR_ANSWERED));
     assert_string_equal(buf_cstr(&out), "A: 1\r\n 2\r\nB: 3\r\n\r\nStatus: x\r\nFrom z\r\n");
     read_one(S("From a Tue Nov 25 12:00:00 2025\nContent-Length: 8\n\n>From z\n\n"), &m, &out);
@@ -112,10 +112,8 @@ static void test_flags(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_content_length),
-        cmocka_unit_test(test_write),
-        cmocka_unit_test(test_fields_of_mailboxes),
+        cmocka_unit_test(test_read),  cmocka_unit_test(test_content_length),
+        cmocka_unit_test(test_write), cmocka_unit_test(test_fields_of_mailboxes),
         cmocka_unit_test(test_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
