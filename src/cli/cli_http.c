@@ -48,8 +48,14 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg) {
     return (f->out && f->out->full) || f->write_failed ? 0 : n;
 }
 
+static char found_url[256];
+
+void cli_http_at(const char *url) {
+    snprintf(found_url, sizeof found_url, "%s", url);
+}
+
 static const char *base_url(const struct cli_args *args) {
-    return cli_text(args, "url");
+    return found_url[0] ? found_url : cli_text(args, "url");
 }
 
 static bool is_unix(const char *url) {

@@ -23,6 +23,8 @@
 
 enum { CLI_HTTP_ANSWER_MAX = 512 * 1024 * 1024 };
 
+/* From now on requests go there, whatever --url says (which must not have been given). */
+void cli_http_at(const char *url);
 /* The answer to GET url + path, in out.  missing: what to say on 404. */
 int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) MUST_CHECK;
 /* The same, written to a file as it comes; nothing is written unless the status is 200. */
