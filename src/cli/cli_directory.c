@@ -173,32 +173,35 @@ static int refused(const struct cli_directory *d, enum err e, const struct why *
 
 /* ---- entries of the database, as the server shows them (web/entry.c) ---- */
 
-static void put_member(json_t *entry, json_t *apps, str name, str value) {
+struct shown {
+    json_t *entry, *apps; /* the object, and its app passwords' names */
+    bool has_password;
+};
+
+static void put_member(struct shown *s, str name, str value) {
     str app = name;
     if (str_eq(name, S("password")))
-        json_object_set_new(entry, "HasPassword", json_true());
+        s->has_password = true;
     else if (str_skip(&app, S("app.")))
-        json_array_append_new(apps, json_stringn(app.p, app.n));
+        json_array_append_new(s->apps, json_stringn(app.p, app.n));
     else
-        json_object_setn_new(entry, name.p, name.n, json_stringn(value.p, value.n));
+        json_object_setn_new(s->entry, name.p, name.n, json_stringn(value.p, value.n));
 }
 
 static json_t *entry_json(const struct directory_entry *e) {
-    json_t *entry = json_object(), *apps = json_array();
+    struct shown s = {json_object(), json_array(), false};
     str rest = e->fields, name, value;
-    json_object_set_new(entry, "Key", json_stringn(e->key.p, e->key.n));
+    json_object_set_new(s.entry, "Key", json_stringn(e->key.p, e->key.n));
     while (fields_take(&rest, &name, &value))
-        put_member(entry, apps, name, value);
+        put_member(&s, name, value);
     if (e->from_conf)
-        json_object_set_new(entry, "configured", json_string("yes"));
-    if (e->kind != DIRECTORY_ACCOUNT) {
-        json_decref(apps);
-        return entry;
+        json_object_set_new(s.entry, "configured", json_string("yes"));
+    if (e->kind == DIRECTORY_ACCOUNT) {
+        json_object_set_new(s.entry, "HasPassword", json_boolean(s.has_password));
+        json_object_set(s.entry, "AppPasswords", s.apps);
     }
-    if (!json_object_get(entry, "HasPassword"))
-        json_object_set_new(entry, "HasPassword", json_false());
-    json_object_set_new(entry, "AppPasswords", apps);
-    return entry;
+    json_decref(s.apps);
+    return s.entry;
 }
 
 static int offline_get(struct cli_directory *d, enum directory_kind kind, const char *key, json_t **entry) {

@@ -195,7 +195,11 @@ static int read_database(struct trial *t, bool needed) {
         return cli_error(t->args->page, EX_UNAVAILABLE, "%s", w.text);
     else if (e != ERR_NOT_FOUND)
         buf_printf(&t->source, "the configuration alone: %s", w.text);
-    return e ? CLI_GO_ON : EX_OK;
+    if (!e)
+        return EX_OK;
+    directory_free(t->dir); /* what was read of it is not all */
+    t->dir = directory_new(0);
+    return t->dir ? CLI_GO_ON : cli_error(t->args->page, EX_OSERR, "out of memory");
 }
 
 static int fill_directory(struct trial *t) {
