@@ -801,7 +801,7 @@ static void test_injection(void **state) {
     assert_int_equal(e.delivery_count, 1);
     assert_true(str_eq(e.deliveries[0].target, S("ada@example.org")) && str_eq(e.deliveries[0].detail, S("Sent")));
     assert_int_equal(e.edits.n, 0);
-    assert_true(e.appended == 1 && e.append_flags == 5 && e.append_us == 1234567);
+    assert_true(e.appended == 1 && e.append_flags == 5 && e.append_date_us == 1234567);
     assert_true(str_ends(buf_str(&host.body), S("\r\n\r\na\nb\rc")));
     assert_true(str_find_str(buf_str(&host.names), S("lookup")) == SIZE_MAX);
     inject(&core, 14, S("ada@example.org"), S("ada@example.org"), S("ada@example.org/a//b"));

@@ -224,7 +224,7 @@ bool smtpd_inject_frame(struct smtpd_core *core, const struct frame *f) {
     case FRAME_INJECT_RCPT: rcpt(i, &f->inject_rcpt); break;
     case FRAME_INJECT_APPEND:
         i->inside.append_flags = f->inject_append.flags;
-        i->inside.append_us = f->inject_append.received_us;
+        i->inside.append_date_us = f->inject_append.received_us;
         break;
     case FRAME_INJECT_BODY:
         start(i);

@@ -451,7 +451,7 @@ static void describe(struct smtpd_route *r) {
     if (s->inside && s->inside->folder.n) {
         e->appended = 1;
         e->append_flags = s->inside->append_flags;
-        e->append_us = s->inside->append_us;
+        e->append_date_us = s->inside->append_date_us;
     }
     if (s->inside && s->inside->report_of.n) {
         e->report_of = s->inside->report_of;

@@ -148,7 +148,7 @@ static enum err mailbox_put(struct db *db, const struct db_message *m, const str
                                .num = m->num,
                                .size = v->edited_size ? v->edited_size : m->size,
                                .received_ms = m->created_ms,
-                               .date_ms = v->append_us ? v->append_us / 1000 : m->created_ms,
+                               .date_ms = v->append_date_us ? v->append_date_us / 1000 : m->created_ms,
                                .flags = v->append_flags,
                                .index = (uint32_t)i};
     return db_mailbox_deliver(db, &p, w);
