@@ -88,12 +88,17 @@ static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail
     }
 }
 
+/* Something is wrong with what was asked for or sent, and not with the rest. */
+static bool is_about_this(const struct fetch *f, long status) {
+    return f->method ? status == 400 || status == 413 || status == 422 : status == 404;
+}
+
 static int refused(const struct fetch *f, long status, const char *missing) {
     struct buf said = BUF(4 * ERROR_TEXT_MAX);
     str first = str_trim(buf_str(&f->said));
     escape_print(str_head(first, str_find(first, '\n')), &said);
     int exit_status = status >= 500 ? EX_TEMPFAIL : EX_UNAVAILABLE;
-    if (f->refusal && (status == 400 || status == 413 || status == 422)) {
+    if (f->refusal && is_about_this(f, status)) {
         buf_add(f->refusal, buf_str(&said));
         exit_status = EX_DATAERR;
     } else if (status == 404 && missing)
@@ -188,6 +193,11 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
 int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) {
     struct fetch f = {.args = args, .out = out};
     return fetch(&f, path, missing);
+}
+
+int cli_http_find(const struct cli_args *args, const char *path, struct buf *out, struct buf *refusal) {
+    struct fetch f = {.args = args, .out = out, .refusal = refusal};
+    return fetch(&f, path, NULL);
 }
 
 int cli_http_ask(const struct cli_args *args, const char *method, const char *path, str body, const char *missing,

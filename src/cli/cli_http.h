@@ -27,6 +27,8 @@ enum { CLI_HTTP_ANSWER_MAX = 512 * 1024 * 1024 };
 void cli_http_at(const char *url);
 /* The answer to GET url + path, in out.  missing: what to say on 404. */
 int cli_http_get(const struct cli_args *args, const char *path, const char *missing, struct buf *out) MUST_CHECK;
+/* The same; what is not there (404) is told to nobody but `refusal`: 65. */
+int cli_http_find(const struct cli_args *args, const char *path, struct buf *out, struct buf *refusal) MUST_CHECK;
 /* The same, written to a file as it comes; nothing is written unless the status is 200. */
 int cli_http_copy(const struct cli_args *args, const char *path, const char *missing, FILE *to) MUST_CHECK;
 

@@ -227,24 +227,32 @@ static int target_failed(const struct export *x, enum err e, const struct why *w
     return cli_error(x->job->args->page, e == ERR_NOMEM ? EX_OSERR : EX_IOERR, "%s", w->text);
 }
 
-static int export_one(struct export *x, str folder, const struct mailbox_row *row) {
-    struct job *j = x->job;
-    struct buf bytes = BUF(MAIL_ITEM_MAX), name = BUF(100);
+static int fetch_and_put(struct export *x, struct mail_item *item, const char *id) {
+    struct buf bytes = BUF(MAIL_ITEM_MAX);
     struct why w;
+    enum err e = OK;
+    int status = mailbox_fetch(x->job->args, id, &bytes);
+    item->bytes = buf_str(&bytes);
+    if (status == EX_OK)
+        e = mail_target_put(x->target, item, &w);
+    if (e)
+        status = target_failed(x, e, &w);
+    else if (status == EX_OK)
+        count(x->job, item);
+    buf_free(&bytes);
+    return status == EX_DATAERR ? EX_OK : status; /* it has been deleted meanwhile */
+}
+
+static int export_one(struct export *x, str folder, const struct mailbox_row *row) {
+    struct buf name = BUF(100);
+    int status = EX_OK;
     buf_printf(&name, "%s.%" PRIu64, row->id, row->uid);
     struct mail_item item = {
         .folder = folder, .name = buf_str(&name), .flags = row->flags, .received_us = row->received_us};
-    bool there = mail_target_has(x->target, &item);
-    int status = there ? EX_OK : mailbox_fetch(j->args, row->id, &bytes);
-    item.bytes = buf_str(&bytes);
-    if (there)
-        j->skipped++;
-    enum err e = status != EX_OK || there ? OK : mail_target_put(x->target, &item, &w);
-    if (e)
-        status = target_failed(x, e, &w);
-    else if (status == EX_OK && !there)
-        count(j, &item);
-    buf_free(&bytes);
+    if (mail_target_has(x->target, &item))
+        x->job->skipped++;
+    else
+        status = fetch_and_put(x, &item, row->id);
     buf_free(&name);
     return status;
 }

@@ -107,12 +107,13 @@ void mailbox_rows_end(struct mailbox_rows *m) {
 }
 
 int mailbox_fetch(const struct cli_args *args, const char *id, struct buf *bytes) {
-    struct buf path = BUF(PATH_MAX_BYTES);
+    struct buf path = BUF(PATH_MAX_BYTES), refusal = BUF(4096);
     buf_add(&path, S("/api/v1/message/"));
     cli_http_escape(str_of(id), &path);
     buf_add(&path, S("/raw?edited=1"));
-    int status = cli_http_get(args, buf_cstr(&path), "a message went away meanwhile", bytes);
+    int status = cli_http_find(args, buf_cstr(&path), bytes, &refusal);
     buf_free(&path);
+    buf_free(&refusal);
     return status;
 }
 

@@ -30,7 +30,7 @@ struct mailbox_row {
 int mailbox_rows_next(struct mailbox_rows *m, struct mailbox_row *row) MUST_CHECK;
 void mailbox_rows_end(struct mailbox_rows *m);
 
-/* Its bytes, as they were delivered. */
+/* Its bytes, as they were delivered.  EX_DATAERR, told to nobody: it is not there any more. */
 int mailbox_fetch(const struct cli_args *args, const char *id, struct buf *bytes) MUST_CHECK;
 /* EX_OK: it is on stable storage.  EX_DATAERR: it is refused, with what was said. */
 int mailbox_append(const struct cli_args *args, str account, const struct mail_item *item,

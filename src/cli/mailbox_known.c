@@ -80,8 +80,9 @@ static int read_hash(struct mailbox_known *k, struct known *n) {
     if (status == EX_OK && !n->hashed)
         SHA256((const uint8_t *)(bytes.p ? bytes.p : ""), bytes.n, n->hash);
     n->hashed = status == EX_OK;
+    n->used = n->used || status == EX_DATAERR; /* it went away */
     buf_free(&bytes);
-    return status;
+    return status == EX_DATAERR ? EX_OK : status;
 }
 
 static size_t first_of_size(const struct mailbox_known *k, uint64_t size) {
