@@ -292,7 +292,7 @@ static int run(struct trial *t) {
         status = question(t);
     for (unsigned i = 0; status == EX_OK && i < cli_count(t->args, "to"); i++)
         status = try_recipient(t, cli_item(t->args, "to", i));
-    fwrite(t->out.p, 1, t->out.n, stdout);
+    fwrite(t->out.p ? t->out.p : "", 1, t->out.n, stdout);
     if (fflush(stdout) != 0)
         return EX_IOERR;
     return status == EX_OK && t->rejected ? REJECTED : status;
