@@ -164,10 +164,11 @@ def test_again_without_doubling(server, tmp_path):
     put(source / ".Sent", "1.a.host:2,S", b"Subject: 0\n\nsame size\n")
     run = ["mailbox", "import", account, "--maildir", str(source), "--json", "--skip-existing"]
     assert server.penfold(*run)["Imported"] == 7
+    put(source, "8.triplet.host:2,", b"Subject: 0\n\nsame size\n")
     put(source, "9.more.host:2,", b"Subject: 9\n\nsame size\n")
     result = server.penfold(*run)
-    assert (result["Imported"], result["Skipped"]) == (1, 7)
-    assert (len(server.rows(account)), len(server.rows(account, "Sent"))) == (7, 1)
+    assert (result["Imported"], result["Skipped"]) == (2, 7)
+    assert (len(server.rows(account)), len(server.rows(account, "Sent"))) == (8, 1)
 
 
 def test_strangers_names_stay_where_they_are(server, tmp_path):
