@@ -116,8 +116,9 @@ static int open_failed(const struct cli_directory *d, enum err e, const struct w
 
 static int open_database(struct cli_directory *d) {
     struct why w;
-    if (cli_conf_make_data(&d->c, &w) != OK)
-        return cli_error(d->args->page, EX_CANTCREAT, "%s", w.text);
+    enum err made = cli_conf_make_data(&d->c, &w);
+    if (made)
+        return cli_error(d->args->page, made == ERR_DENIED ? EX_NOPERM : EX_CANTCREAT, "%s", w.text);
     int status = become_user(d);
     if (status != EX_OK)
         return status;

@@ -1,6 +1,7 @@
 #include "cli/cli_http.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,8 @@ static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail
         return cli_usage_error(page, "\"%s\" is not an http or https address, nor unix:/PATH", url);
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+        if (is_unix(url) && access(url + sizeof "unix:" - 1, W_OK) != 0 && errno == EACCES)
+            return cli_error(page, EX_NOPERM, "%s is for root and the user the server runs as", url);
         if (is_unix(url))
             return cli_error(page, EX_UNAVAILABLE,
                              "no server answers at %s: start one with `penfold serve`, or name another with --url",

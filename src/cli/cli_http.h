@@ -1,6 +1,6 @@
 /* cli_http.h - asking a running Penfold over HTTP, for the subcommands that look at mail.
  * Every failure is told on stderr in one sentence; the result is the exit status: 64 the address makes no sense,
- * 69 nothing answers there or there is no such message, 75 it may work later. */
+ * 69 nothing answers there or there is no such message, 75 it may work later, 77 its socket is not for this user. */
 #ifndef CLI_CLI_HTTP_H
 #define CLI_CLI_HTTP_H
 

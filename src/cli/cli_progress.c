@@ -26,7 +26,7 @@ void cli_progress_show(struct cli_progress *p, str what, uint64_t count, uint64_
     cli_cell(what, WHAT_COLUMNS, &line);
     if (total)
         put_bar(&line, done, total);
-    fprintf(stderr, "\r%s, %llu messages\033[K", buf_cstr(&line), (unsigned long long)count);
+    fprintf(stderr, "\r%s, %llu message%s\033[K", buf_cstr(&line), (unsigned long long)count, count == 1 ? "" : "s");
     buf_free(&line);
 }
 

@@ -110,7 +110,7 @@ static void tell_json(const struct job *j, FILE *to) {
 }
 
 static void tell_text(const struct job *j, FILE *to) {
-    fprintf(to, "%" PRIu64 " messages %s", j->done, j->imports ? "imported" : "exported");
+    fprintf(to, "%" PRIu64 " message%s %s", j->done, j->done == 1 ? "" : "s", j->imports ? "imported" : "exported");
     if (j->skipped)
         fprintf(to, ", %" PRIu64 " were there already", j->skipped);
     if (j->refused)

@@ -2,6 +2,7 @@
  * Who is here is told by the running server, else by its database, else by the configuration alone. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/code.h"
 #include "cli/cli.h"
@@ -169,14 +170,20 @@ static int try_recipient(struct trial *t, const char *to) {
 
 /* ---- who is here ---- */
 
-/* CLI_GO_ON: no server answers. */
+/* A unix socket may be for others alone. */
+static bool may_ask(const char *url) {
+    str path = str_of(url);
+    return !str_skip(&path, S("unix:")) || access(path.p, W_OK) == 0;
+}
+
+/* CLI_GO_ON: no server answers us. */
 static int ask_server(struct trial *t) {
     struct buf url = BUF(8192);
     bool given = cli_source(t->args, "url") != NULL, found = given;
     if (given)
         buf_add(&url, str_of(cli_text(t->args, "url")));
     else
-        found = cli_directory_server(t->args, &t->c, &url);
+        found = cli_directory_server(t->args, &t->c, &url) && may_ask(buf_cstr(&url));
     if (found && !given)
         cli_http_at(buf_cstr(&url));
     if (found)

@@ -148,3 +148,24 @@ def test_route_asks_who_is_here(server):
     server.stop()
     route("--directory", "server", status=UNAVAILABLE)
     assert "no server answers" in server.said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users")
+def test_others_may_not():
+    if subprocess.run(["test", "-x", PENFOLD], user="nobody", group="nogroup").returncode:
+        pytest.skip("nobody else can run this build")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        s = Server(Path(folder)).start()
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PENFOLD_")}
+
+        def ask(*args):
+            return subprocess.run([PENFOLD, *args, "-c", str(s.dir / "penfold.conf")], user="nobody", group="nogroup", extra_groups=[],
+                                  capture_output=True, text=True, timeout=20, env=clean)
+        os.chmod(s.socket, 0o600)
+        listed = ask("account", "list")
+        assert listed.returncode == 77 and "is for root and the user the server runs as" in listed.stderr
+        routed = ask("route", "--to", "x@a.example")
+        assert routed.returncode == 1 and routed.stdout.startswith("directory: the configuration alone: ") and "Permission denied" in routed.stdout
+        s.stop()
+        assert ask("account", "list").returncode == 77
