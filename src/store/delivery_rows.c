@@ -144,10 +144,12 @@ static enum err mailbox_put(struct db *db, const struct db_message *m, const str
     const struct envelope_delivery *d = &v->deliveries[i];
     struct db_mailbox_put p = {.account = d->target,
                                .folder = d->detail,
-                               .make = d->rule.n > 0,
+                               .make = d->rule.n > 0 || v->appended,
                                .num = m->num,
                                .size = v->edited_size ? v->edited_size : m->size,
                                .received_ms = m->created_ms,
+                               .date_ms = v->append_date_us ? v->append_date_us / 1000 : m->created_ms,
+                               .flags = v->append_flags,
                                .index = (uint32_t)i};
     return db_mailbox_deliver(db, &p, w);
 }

@@ -49,6 +49,7 @@ struct db_mailbox_put {
     str account, folder; /* folder empty: INBOX */
     bool make;           /* make the folder when it is not there; else INBOX */
     uint64_t num, size, received_ms;
+    uint64_t date_ms, flags; /* the message's date in the folder, and its marks: mime/maildir.h */
     uint32_t index;
 };
 enum err db_mailbox_deliver(struct db *db, const struct db_mailbox_put *p, struct why *w) MUST_CHECK;
