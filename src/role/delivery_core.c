@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/code.h"
+#include "mime/header.h"
+#include "mime/header_ascii.h"
 
 enum {
     JOB_MEMORY_MAX = 16 * 1024 * 1024, /* texts of one job: a thousand recipients with their answers */
@@ -15,6 +17,7 @@ enum {
     RCPTS_MAX = 10000,
     RCPTS_FIRST = 4,
     GRANT_STEP = JOB_WINDOW / 4,
+    ADDRESS_MAX = 1024,
     SECRET_MAX = 64 * 1024,
 };
 
@@ -70,7 +73,6 @@ static void job_destroy(struct delivery_job *j) {
     buf_free(&j->body);
     buf_free(&j->transcript);
     free(j->rcpts);
-    free(j->indices);
     free(j);
 }
 
@@ -81,7 +83,6 @@ static void job_clean(struct delivery_job *j) {
                                  .body = j->body,
                                  .transcript = j->transcript,
                                  .rcpts = j->rcpts,
-                                 .indices = j->indices,
                                  .rcpt_cap = j->rcpt_cap};
     *j = clean;
     arena_reset(&j->arena);
@@ -95,6 +96,7 @@ static void job_clean(struct delivery_job *j) {
 static void job_free(struct delivery_job *j) {
     struct delivery_core *core = j->core;
     assert(!j->call && list_empty(&j->node) && j->pipe_count == 0);
+    delivery_convert_end(j);
     map_remove(&core->jobs, j->id);
     core->job_count--;
     if (j->where)
@@ -145,7 +147,7 @@ static void send_result(struct delivery_job *j, size_t i) {
     const struct smtp_client_rcpt *r = &j->rcpts[i];
     enum job_outcome o = outcome_of(r);
     struct frame f = {.type = FRAME_JOB_RESULT,
-                      .job_result = {j->id, j->indices[i], (uint8_t)o, r->code, str_head(r->text, FRAME_CHUNK / 2)}};
+                      .job_result = {j->id, r->index, (uint8_t)o, r->code, str_head(r->text, FRAME_CHUNK / 2)}};
     j->core->ops->to_store(&f);
     j->core->ops->log(event_of(o), j->name, str_of(j->seen.address), r->text);
 }
@@ -217,22 +219,29 @@ static bool room_for_rcpt(struct delivery_job *j) {
         return true;
     size_t cap = j->rcpt_cap ? j->rcpt_cap * 2 : RCPTS_FIRST;
     struct smtp_client_rcpt *rcpts = realloc(j->rcpts, cap * sizeof *rcpts);
-    if (rcpts)
-        j->rcpts = rcpts;
-    uint32_t *indices = realloc(j->indices, cap * sizeof *indices);
-    if (indices)
-        j->indices = indices;
-    if (rcpts && indices)
-        j->rcpt_cap = cap;
-    return rcpts && indices;
+    if (!rcpts)
+        return false;
+    j->rcpts = rcpts;
+    j->rcpt_cap = cap;
+    return true;
+}
+
+/* What has a form in ASCII can go where SMTPUTF8 is not known: a domain has, a local part has not (RFC 6531 3.6). */
+static str ascii_form(struct delivery_job *j, str address) {
+    char space[ADDRESS_MAX];
+    struct buf b = {.p = space, .cap = sizeof space, .limit = sizeof space};
+    if (utf8_is_ascii(address) || header_ascii_address(address, &b) != OK || b.full)
+        return STR_NONE;
+    return arena_str(&j->arena, buf_str(&b));
 }
 
 static void on_rcpt(struct delivery_job *j, const struct frame_job_rcpt *f) {
     if (j->started || j->rcpt_count == RCPTS_MAX || !room_for_rcpt(j))
         return; /* without a result it is deferred */
-    j->indices[j->rcpt_count] = f->index;
     j->rcpts[j->rcpt_count++] = (struct smtp_client_rcpt){.address = arena_str(&j->arena, f->address),
-                                                          .params = arena_str(&j->arena, f->params)};
+                                                          .params = arena_str(&j->arena, f->params),
+                                                          .ascii = ascii_form(j, f->address),
+                                                          .index = f->index};
 }
 
 static void on_job(struct delivery_core *core, const struct frame_job *f) {
@@ -266,11 +275,30 @@ static void put_prefix(struct delivery_job *j) {
     if (j->rcpt_count == 1)
         buf_printf(&j->body, "Delivered-To: %.*s\r\n", STR_ARG(j->rcpts[0].address));
     j->total += j->body.n - before;
+    if (!utf8_is_ascii(str_tail(buf_str(&j->body), before)))
+        j->flags |= JOB_UTF8;
+}
+
+/* As far as its header is there. */
+bool delivery_job_signed(const struct delivery_job *j) {
+    struct header h;
+    return header_find(buf_str(&j->body), S("DKIM-Signature"), &h);
+}
+
+/* Most servers take long lines, whatever RFC 5321 4.5.3.1.6 says; every one sees a signature that does not hold. */
+static bool shortens_lines(struct delivery_job *j) {
+    if (!(j->flags & JOB_LONG_LINES))
+        return false;
+    bool keeps = delivery_job_signed(j);
+    if (keeps)
+        delivery_job_note(j, "lines over 998 bytes go as they are, for the message has a DKIM-Signature");
+    return !keeps;
 }
 
 static void fill_mail(struct delivery_job *j) {
     j->mail = (struct smtp_client_mail){
         .sender = j->sender,
+        .sender_ascii = ascii_form(j, j->sender),
         .params = j->params,
         .rcpts = j->rcpts,
         .rcpt_count = j->rcpt_count,
@@ -278,6 +306,7 @@ static void fill_mail(struct delivery_job *j) {
         .eight_bit = (j->flags & (JOB_EIGHT_BIT | JOB_UTF8)) != 0,
         .utf8 = (j->flags & JOB_UTF8) != 0,
         .binary = (j->flags & JOB_BINARY) != 0,
+        .long_lines = j->kind != JOB_PIPE && shortens_lines(j),
         .require_tls = (j->flags & JOB_REQUIRE_TLS) != 0,
         .mem = &j->arena,
     };
@@ -360,7 +389,7 @@ static void on_go(struct delivery_job *j) {
 
 /* The message is out: what the other side says of it is worth waiting for. */
 static bool too_late(const struct delivery_job *j) {
-    return j->go && j->consumed >= j->total;
+    return j->go && j->out;
 }
 
 static void cancel(struct delivery_job *j, const char *text) {

@@ -8,7 +8,8 @@
  *
  * A lane is everything that must be equal for two jobs to share a connection: kind, route, site, TLS, port.
  * Parts: delivery_core.c jobs and frames; delivery_where.c hosts and addresses; delivery_call.c conversations;
- * delivery_pipe.c commands; delivery_policy.c what the configuration says of a job.
+ * delivery_convert.c messages for servers that take less; delivery_pipe.c commands; delivery_policy.c what the
+ * configuration says of a job.
  * The host sets core->now_ms and core->wall_us before each call into the core. */
 #ifndef ROLE_DELIVERY_CORE_H
 #define ROLE_DELIVERY_CORE_H
@@ -34,6 +35,7 @@ enum {
 
 struct delivery_core;
 struct delivery_call;
+struct delivery_convert;
 struct delivery_pipe;
 
 /* What the core needs of its host. */
@@ -115,12 +117,13 @@ struct delivery_job {
     struct arena arena;
     struct smtp_client_mail mail;
     struct smtp_client_rcpt *rcpts;
-    uint32_t *indices;
     size_t rcpt_count, rcpt_cap;
     struct buf body; /* window of it; at: what of that has been used */
     size_t body_at;
+    struct delivery_convert *convert;     /* NULL: it goes as it is */
     uint64_t consumed, owed;              /* bytes used; of those not yet granted anew */
     bool started, body_begun, intent, go; /* intent: JOB_INTENT was sent */
+    bool out;                             /* the message was handed over to the last byte */
     bool plain;                           /* TLS has failed with this target: once without */
     bool retried;                         /* an idle connection had died: once more, with a fresh one */
     bool gone_for_good;                   /* every host so far has said that it takes no mail at all */
@@ -260,6 +263,14 @@ void delivery_call_run(struct delivery_call *c);
 void delivery_call_abandon(struct delivery_call *c, const char *reason); /* its job is given up */
 void delivery_call_sweep(struct delivery_core *core, bool all);
 
+/* delivery_convert.c: the message, converted as the client asks (job.mail.convert).  ERR_UNSUPPORTED: it cannot be;
+ * ERR_NOMEM: not now; w is a text with its status. */
+enum err delivery_convert_try(struct delivery_job *j, struct why *w) MUST_CHECK; /* what is there, before MAIL */
+enum err delivery_convert_begin(struct delivery_job *j) MUST_CHECK;
+/* The next piece, good until the next call; empty and not last: more has to come from the store first. */
+enum err delivery_convert_next(struct delivery_job *j, size_t max, str *piece, bool *last, struct why *w) MUST_CHECK;
+void delivery_convert_end(struct delivery_job *j);
+
 /* delivery_pipe.c */
 void delivery_pipe_begin(struct delivery_job *j);
 void delivery_pipe_feed(struct delivery_job *j);
@@ -273,6 +284,7 @@ void delivery_job_ready(struct delivery_job *j); /* where it goes is known */
 void delivery_job_note(struct delivery_job *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void delivery_job_failure(struct delivery_job *j, enum job_trouble trouble, unsigned code, const char *status,
                           str text);
+bool delivery_job_signed(const struct delivery_job *j); /* before the body has begun */
 void delivery_job_intent(struct delivery_job *j);
 str delivery_job_body(struct delivery_job *j, size_t max, bool *last); /* the next piece that is there */
 void delivery_job_used(struct delivery_job *j, size_t n);
