@@ -2,7 +2,11 @@
  * links to store and resolver. */
 #include "role/delivery_core.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <event2/event.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
@@ -323,6 +327,25 @@ static bool load_authorities(SSL_CTX *c) {
     return false;
 }
 
+/* Likewise: the sandbox asks the system nothing of its interfaces. */
+static void tell_interfaces(void) {
+    struct ifaddrs *all = NULL;
+    if (getifaddrs(&all) != 0) {
+        log_event(EV_DELIVERY_NO_INTERFACES, LOG_STR("text", str_of(strerror(errno))), LOG_END);
+        return;
+    }
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        char text[INET6_ADDRSTRLEN];
+        int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+        const void *address = family == AF_INET    ? (const void *)&((const struct sockaddr_in *)i->ifa_addr)->sin_addr
+                              : family == AF_INET6 ? &((const struct sockaddr_in6 *)i->ifa_addr)->sin6_addr
+                                                   : NULL;
+        if (address && inet_ntop(family, address, text, sizeof text))
+            delivery_core_interface(&host.core, str_of(text));
+    }
+    freeifaddrs(all);
+}
+
 static enum err prepare(struct why *w) {
     static const struct timeval second = {.tv_sec = 1};
     host.tls = tls_client_context(false, NULL, w);
@@ -341,6 +364,8 @@ static enum err prepare(struct why *w) {
 static enum err configure(const struct conf *c, bool first, struct why *w) {
     if (first && gethostname(host.core.hostname, sizeof host.core.hostname - 1) != 0)
         memcpy(host.core.hostname, "localhost", sizeof "localhost");
+    if (first)
+        tell_interfaces();
     delivery_core_configure(core_now(), c);
     return first ? prepare(w) : OK;
 }

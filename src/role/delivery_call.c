@@ -48,8 +48,13 @@ static void mark_alive(struct delivery_core *core, const char *address, uint16_t
 
 /* False: longer than any of ours, so this job shares nothing. */
 static bool lane_key(const struct delivery_job *j, const struct delivery_policy *p, struct buf *key) {
-    buf_printf(key, "%u %u %d %d %d ", (unsigned)j->kind, p->port, (int)p->tls, p->verify,
-               (j->flags & JOB_REQUIRE_TLS) != 0);
+    buf_printf(key, "%llu %u %u %d %d %d ", (unsigned long long)j->core->generation, (unsigned)j->kind, p->port,
+               (int)p->tls, p->verify, (j->flags & JOB_REQUIRE_TLS) != 0);
+    for (size_t i = 0; p->source && i < p->source->count; i++) {
+        buf_add(key, p->source->list[i]);
+        buf_char(key, ' ');
+    }
+    buf_char(key, '\n');
     buf_add(key, j->route);
     buf_char(key, '\n');
     buf_add(key, j->site.n ? j->site : j->next_hop);

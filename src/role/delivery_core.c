@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/code.h"
+#include "base/ip.h"
+#include "conf/conf_net.h"
 #include "mime/header.h"
 #include "mime/header_ascii.h"
 
@@ -19,6 +21,7 @@ enum {
     GRANT_STEP = JOB_WINDOW / 4,
     ADDRESS_MAX = 1024,
     SECRET_MAX = 64 * 1024,
+    INTERFACES_MAX = 1024 * 1024,
 };
 
 /* ---- what is said of a job ---- */
@@ -528,12 +531,51 @@ void delivery_core_secret(struct delivery_core *core, str name, str bytes) {
     buf_add(&s->bytes, bytes);
 }
 
-/* Names that were looked up under the old settings are looked up anew. */
+void delivery_core_interface(struct delivery_core *core, str address) {
+    buf_add(&core->interfaces, address);
+    buf_char(&core->interfaces, ' ');
+}
+
+/* Loopback is everybody's, and has a setting of its own. */
+static void add_own(struct delivery_core *core, const struct conf_ip *ip) {
+    static const uint8_t any[sizeof ip->bytes];
+    char space[IP_TEXT_SIZE + 4];
+    struct buf text = {.p = space, .cap = sizeof space, .limit = sizeof space};
+    if (conf_ip_loopback(ip) || memcmp(ip->bytes, any, sizeof any) == 0)
+        return;
+    conf_ip_put(&text, ip);
+    core->own_addresses[core->own_address_count++] = arena_str(&core->own_arena, buf_str(&text));
+}
+
+static void know_own_addresses(struct delivery_core *core, const struct conf *c) {
+    size_t count = c->listen_count;
+    str words = buf_str(&core->interfaces), word;
+    struct conf_ip ip;
+    while (str_word(&words, &word))
+        count++;
+    arena_reset(&core->own_arena);
+    core->own_address_count = 0;
+    core->own_addresses = arena_alloc(&core->own_arena, (count + 1) * sizeof *core->own_addresses);
+    if (!core->own_addresses)
+        return;
+    for (words = buf_str(&core->interfaces); str_word(&words, &word);)
+        if (conf_ip_parse(word, &ip))
+            add_own(core, &ip);
+    for (size_t i = 0; i < c->listen_count; i++)
+        if (c->listens[i].address.kind == CONF_ADDRESS_IP)
+            add_own(core, &c->listens[i].address.ip);
+}
+
+/* Names that were looked up under the old settings are looked up anew, and no connection made under them gets another
+ * mail: it may have another user's name, another source, less TLS. */
 void delivery_core_configure(struct delivery_core *core, const struct conf *c) {
     size_t at = 0;
     core->conf = c;
+    core->generation++;
+    know_own_addresses(core, c);
     for (struct delivery_where *w; (w = map_next(&core->wheres, &at));)
         w->expires_ms = 0;
+    delivery_call_sweep(core, false);
 }
 
 void delivery_core_init(struct delivery_core *core, const struct delivery_ops *ops) {
@@ -541,6 +583,8 @@ void delivery_core_init(struct delivery_core *core, const struct delivery_ops *o
     *core = (struct delivery_core){.ops = ops, .next_tag = 1};
     ops->random(seed, sizeof seed);
     core->seed = seed[0];
+    core->interfaces = BUF(INTERFACES_MAX);
+    core->own_arena = ARENA(INTERFACES_MAX);
     core->jobs = core->wheres = core->questions = core->lanes = core->dead = core->pipes = core->secrets = MAP(seed[1]);
     list_init(&core->calls);
     list_init(&core->spare_jobs);
@@ -552,6 +596,8 @@ void delivery_core_free(struct delivery_core *core) {
     delivery_where_sweep(core, true);
     sweep_dead(core, true);
     free_secrets(core);
+    buf_free(&core->interfaces);
+    arena_free(&core->own_arena);
     LIST_EACH_SAFE(&core->spare_jobs, node) {
         job_destroy(LIST_ENTRY(node, struct delivery_job, node));
     }

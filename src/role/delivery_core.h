@@ -6,7 +6,8 @@
  *   A host that cannot be used before the body has begun is left for the next one of the list; what a server says of
  *   MAIL, RCPT and DATA counts, also when it says "later".  Afterwards: JOB_RESULT*, JOB_TRANSCRIPT*, JOB_DONE.
  *
- * A lane is everything that must be equal for two jobs to share a connection: kind, route, site, TLS, port.
+ * A lane is everything that must be equal for two jobs to share a connection: kind, route, site, TLS, port, source, and
+ * the configuration that these were read from.
  * Parts: delivery_core.c jobs and frames; delivery_where.c hosts and addresses; delivery_call.c conversations;
  * delivery_convert.c messages for servers that take less; delivery_pipe.c commands; delivery_policy.c what the
  * configuration says of a job.
@@ -207,16 +208,21 @@ struct delivery_core {
     const struct conf *conf;
     uint64_t now_ms, wall_us;
     char hostname[DELIVERY_HOST_MAX]; /* the system's, for when the setting is empty */
+    struct buf interfaces;            /* its addresses, as words */
+    struct arena own_arena;
+    str *own_addresses; /* those of the interfaces and of the listeners: who leads there leads to us */
+    size_t own_address_count;
     struct map jobs, wheres, questions, lanes, dead, pipes, secrets;
     struct list calls, spare_jobs;
     size_t job_count, call_count, spare_count;
-    uint64_t next_tag, seed;
+    uint64_t next_tag, seed, generation; /* generation: of the configuration */
     bool draining;
 };
 
 void delivery_core_init(struct delivery_core *core, const struct delivery_ops *ops);
 void delivery_core_free(struct delivery_core *core);
 void delivery_core_secret(struct delivery_core *core, str name, str bytes); /* "route.<name>.password" */
+void delivery_core_interface(struct delivery_core *core, str address);      /* of this machine; before configure */
 void delivery_core_configure(struct delivery_core *core, const struct conf *c);
 void delivery_core_store(struct delivery_core *core, const struct frame *f);
 void delivery_core_store_down(struct delivery_core *core); /* every job is forgotten */

@@ -88,6 +88,8 @@ static struct mx_options options(const struct delivery_core *core, str *own) {
     *own = core->conf->hostname.n ? core->conf->hostname : str_of(core->hostname);
     return (struct mx_options){.own_names = own,
                                .own_name_count = own->n > 0,
+                               .own_addresses = core->own_addresses,
+                               .own_address_count = core->own_address_count,
                                .seed = core->seed,
                                .allow_loopback = core->conf->relay_loopback};
 }

@@ -626,6 +626,26 @@ def test_loopback(delivery, allowed):
     assert (len(server.mails) > 0) == allowed
 
 
+@pytest.mark.parametrize("ours", ["listener", "interface"])
+def test_a_name_that_leads_to_us(delivery, ours):
+    """An address of ours is ours by whatever name: it ends the list, and what is left may be nothing."""
+    address = "192.0.2.7"
+    if ours == "interface":
+        words = subprocess.run(["hostname", "-I"], stdout=subprocess.PIPE, text=True).stdout.split()
+        address = next((w for w in words if "." in w), None)
+        if not address:
+            pytest.skip("no interface but loopback")
+    server = Receiver()
+    d = delivery(site(server.port) + ("listen here {\n  protocol smtp\n  address 192.0.2.7:25\n}\n" if ours == "listener" else ""))
+    d.resolver.zone.update({("loop.test", MX): (0, [(10, "other.test")]), ("other.test", A): (0, [(0, address)]),
+                            ("backup.test", MX): (0, [(5, "mx.test"), (10, "other.test"), (20, "third.test")]),
+                            ("mx.test", A): (0, [(0, "127.0.0.9")]), ("third.test", A): (0, [(0, "127.0.0.1")])})
+    job = relay(d, 1, "loop.test")
+    assert outcomes(job) == [FAILED] and job["results"][0]["text"].startswith(b"5.4.6 "), job
+    job = relay(d, 2, "backup.test")
+    assert outcomes(job) == [DEFERRED] and job["done"]["host"] == b"mx.test" and not server.connections  # which third.test is
+
+
 def test_the_resolver_is_away(delivery):
     d = delivery("relay_loopback yes\n", resolver=False)
     job = relay(d, 1, "d.test")
@@ -650,6 +670,37 @@ def test_ipv6_literal(delivery):
     d = delivery(site(server.port))
     job = relay(d, 1, "[IPv6:::1]")
     assert outcomes(job) == [DELIVERED] and job["done"]["address"] == b"[::1]:%d" % server.port
+
+
+def reload(d, path, conf):
+    d.control.send("config", text=f"mode sandbox\nhostname client.example.org\ndata {path}\n{conf}\n")
+    d.control.send("go", instance=0, run_id="test")
+
+
+def test_nothing_is_shared_across_settings(delivery, tmp_path, tls_files):
+    """A connection made under other settings - another user, no TLS - gets no further mail."""
+    server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files)
+    d = delivery(route())
+    hop = f"127.0.0.1:{server.port}"
+    d.store.job(1, SMARTHOST, hop, ["b@example.com"])
+    assert outcomes(d.store.wait(1)) == [DELIVERED] and not server.mails[0]["user"]
+    d.control.send("secret", name="route.r.password", bytes=b"pencil")
+    reload(d, tmp_path, route(user="joe", password_file="/nowhere"))
+    wait_until(lambda: b"QUIT" in server.commands, what="the end of the old connection")
+    d.store.job(2, SMARTHOST, hop, ["b@example.com"])
+    assert outcomes(d.store.wait(2)) == [DELIVERED] and server.mails[1]["user"] == [b"joe", b"pencil"]
+
+
+def test_sites_with_sources_of_their_own(delivery):
+    """Two domains of the same exchangers, of which one has a source: not by the other's connection."""
+    server = Receiver()
+    d = delivery(f"relay_loopback yes\nsite one {{\n  match one.test\n  port {server.port}\n  source 127.0.0.3\n}}\n"
+                 f"site two {{\n  match two.test\n  port {server.port}\n}}\n")
+    for number, domain in enumerate(("one.test", "two.test"), 1):
+        d.resolver.zone[domain, MX] = (0, [(10, "mx.test")])
+        d.resolver.zone["mx.test", A] = (0, [(0, "127.0.0.1")])
+        assert outcomes(relay(d, number, domain, site="mx.test")) == [DELIVERED]
+    assert [d.store.jobs[n]["done"]["source"] for n in (1, 2)] == [b"127.0.0.3", b"127.0.0.1"]
 
 
 def test_source_address(delivery):
