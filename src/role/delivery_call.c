@@ -87,8 +87,8 @@ static void lane_leave(struct delivery_core *core, struct delivery_lane *l) {
 /* ---- the end of a call ---- */
 
 static void take_transcript(struct delivery_call *c) {
-    if (c->job && c->client.transcript.n)
-        buf_add(&c->job->transcript, buf_str(&c->client.transcript));
+    if (c->job)
+        delivery_job_tell(c->job, buf_str(&c->client.transcript));
     buf_reset(&c->client.transcript);
 }
 

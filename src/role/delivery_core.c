@@ -26,15 +26,35 @@ enum {
 
 /* ---- what is said of a job ---- */
 
+/* From its beginning on, in whole lines; where the room ends that is said, and nothing more. */
+void delivery_job_tell(struct delivery_job *j, str lines) {
+    static const str rest = S_INIT("* the rest is left out\n");
+    struct buf *b = &j->transcript;
+    size_t room = b->n + rest.n < b->limit ? b->limit - b->n - rest.n : 0;
+    if (j->told)
+        return;
+    if (lines.n <= room) {
+        buf_add(b, lines);
+        return;
+    }
+    lines = str_head(lines, room);
+    buf_add(b, str_head(lines, str_rfind(lines, '\n') + 1)); /* none: nothing */
+    buf_add(b, rest);
+    j->told = true;
+}
+
 void delivery_job_note(struct delivery_job *j, const char *format, ...) {
     char line[1024];
+    struct buf b = BUF(5 * sizeof line);
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    buf_add(&j->transcript, S("* "));
-    escape_print(str_of(line), &j->transcript);
-    buf_char(&j->transcript, '\n');
+    buf_add(&b, S("* "));
+    escape_print(str_of(line), &b);
+    buf_char(&b, '\n');
+    delivery_job_tell(j, buf_str(&b));
+    buf_free(&b);
 }
 
 /* A text without a code of RFC 3463 gets one in front. */

@@ -136,6 +136,7 @@ struct delivery_job {
     struct list pipes;
     size_t pipe_count;
     struct buf transcript;
+    bool told; /* there is no room in it for more */
     enum job_trouble trouble;
     unsigned code; /* of the last failure */
     str text;
@@ -285,8 +286,9 @@ void delivery_pipe_end_all(struct delivery_job *j);
 void delivery_pipe_sweep(struct delivery_core *core);
 
 /* delivery_core.c */
-void delivery_job_look(struct delivery_job *j);  /* where does it go? */
-void delivery_job_ready(struct delivery_job *j); /* where it goes is known */
+void delivery_job_look(struct delivery_job *j);            /* where does it go? */
+void delivery_job_ready(struct delivery_job *j);           /* where it goes is known */
+void delivery_job_tell(struct delivery_job *j, str lines); /* for the transcript */
 void delivery_job_note(struct delivery_job *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void delivery_job_failure(struct delivery_job *j, enum job_trouble trouble, unsigned code, const char *status,
                           str text);

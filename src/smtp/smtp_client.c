@@ -716,12 +716,22 @@ static const struct {
     [S_END] = {on_quit, false},
 };
 
+/* Only a refusal may come before the end of the message has left. */
+static void on_early_reply(struct smtp_client *c) {
+    if (c->state != S_FINAL || c->reply.code < 400) {
+        fail_reply(c, SMTP_CLIENT_PROTOCOL, "an answer before the question");
+        return;
+    }
+    decide_all(c, SMTP_CLIENT_ACCEPTED, outcome_of(c->reply.code), c->reply.code, buf_str(&c->reply.text));
+    fail_reply(c, SMTP_CLIENT_SAID_NO, "the server refused in the middle of the message");
+}
+
 static void on_reply(struct smtp_client *c) {
     note_reply(c);
     if (c->reply.code == 421 && c->state != S_QUIT)
         fail_reply(c, SMTP_CLIENT_SAID_NO, "the server closes");
     else if (rows[c->state].lock_step && c->out.n > 0 && c->chunks + c->stale == 0)
-        fail_reply(c, SMTP_CLIENT_PROTOCOL, "an answer before the question");
+        on_early_reply(c);
     else
         rows[c->state].reply(c);
 }

@@ -627,6 +627,42 @@ static void test_early_answer(void **state) {
     smtp_client_free(&c);
 }
 
+/* A refusal that comes while the last of the message is being written is one, not an end that nobody knows; a yes at
+ * that moment is nobody's. */
+static void test_refused_before_the_end(void **state) {
+    (void)state;
+    static const struct {
+        str words;
+        enum smtp_client_outcome outcome;
+        enum smtp_client_trouble trouble;
+    } answers[] = {{S_INIT("552 5.3.4 too large\r\n"), SMTP_CLIENT_REFUSED, SMTP_CLIENT_SAID_NO},
+                   {S_INIT("452 4.3.1 full\r\n"), SMTP_CLIENT_DEFERRED, SMTP_CLIENT_SAID_NO},
+                   {S_INIT("250 ok\r\n"), SMTP_CLIENT_UNKNOWN, SMTP_CLIENT_PROTOCOL}};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        static const str turns[] = {GREET, S_INIT("250 mx\r\n"), OK250, OK250, GO};
+        struct arena mem = ARENA(4096);
+        struct smtp_client c;
+        struct smtp_client_rcpt r = {.address = S("x@y")};
+        struct smtp_client_mail m = {.sender = S("a@b"), .rcpts = &r, .rcpt_count = 1, .mem = &mem};
+        start(&c, &(struct smtp_client_config){.helo = S("me")});
+        for (size_t t = 0; t < sizeof turns / sizeof *turns; t++) {
+            smtp_client_input(&c, turns[t]);
+            if (smtp_client_step(&c, 1000) == SMTP_CLIENT_READY) {
+                assert_int_equal(smtp_client_send(&c, &m, NULL), OK);
+                (void)smtp_client_step(&c, 1000);
+            }
+            smtp_client_wrote(&c, c.out.n);
+        }
+        smtp_client_body(&c, S("hi\r\n"), true);
+        smtp_client_input(&c, answers[i].words);
+        assert_int_equal(smtp_client_step(&c, 1000), SMTP_CLIENT_FAILED);
+        assert_int_equal(c.failure.trouble, answers[i].trouble);
+        assert_int_equal(r.outcome, answers[i].outcome);
+        smtp_client_free(&c);
+        arena_free(&mem);
+    }
+}
+
 /* Whatever the server sends, memory and patience are bounded. */
 static void test_endless(void **state) {
     (void)state;
@@ -688,8 +724,10 @@ static void test_status(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),   cmocka_unit_test(test_deadlines),    cmocka_unit_test(test_endless),
-        cmocka_unit_test(test_unsafe), cmocka_unit_test(test_early_answer), cmocka_unit_test(test_status),
+        cmocka_unit_test(test_rows),         cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_endless),      cmocka_unit_test(test_unsafe),
+        cmocka_unit_test(test_early_answer), cmocka_unit_test(test_refused_before_the_end),
+        cmocka_unit_test(test_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
