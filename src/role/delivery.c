@@ -112,7 +112,8 @@ static size_t call_unsent(struct delivery_call *c) {
 }
 
 static void call_tls(struct delivery_call *c, bool enforce) {
-    conn_call_tls(c->host_data, host.tls, c->host, enforce);
+    bool literal = c->host[0] == '['; /* a certificate has the address itself */
+    conn_call_tls(c->host_data, host.tls, literal ? c->address : c->host, enforce);
 }
 
 static void call_deadline(struct delivery_call *c, uint64_t ms) {

@@ -367,6 +367,15 @@ def test_no_mail_without_tls_when_it_is_required(delivery, policy):
     assert job["results"][0]["text"].startswith(b"4.7.4 ")
 
 
+def test_verify_by_an_address(delivery, tls_files):
+    server = Receiver(["STARTTLS"], tls=tls_files)
+    d = delivery(route(tls="verify"), env={"SSL_CERT_FILE": tls_files[0]})
+    for number, host in enumerate(("127.0.0.1", "[127.0.0.1]"), 1):
+        d.store.job(number, SMARTHOST, f"{host}:{server.port}", ["b@example.com"])
+        job = d.store.wait(number)
+        assert outcomes(job) == [DELIVERED] and job["done"]["tls"].endswith(b" verified"), job
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 def test_verify(delivery, tls_files, trusted):
     server = Receiver(["STARTTLS"], tls=tls_files)
@@ -386,9 +395,20 @@ def test_verify_compares_the_name(delivery, tls_files):
     assert outcomes(job) == [DEFERRED] and b"ostname mismatch" in job["results"][0]["text"], job
 
 
+@pytest.mark.parametrize("how", ["auto", "implicit", "required"])
+def test_a_password_is_for_the_server_that_proves_its_name(delivery, tls_files, how):
+    """Only who says that any certificate will do has it shown to any."""
+    server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files, implicit=how == "implicit")
+    d = delivery(route(tls=how, user="joe", password_file="/nowhere"), secrets={"route.r.password": b"pencil"})
+    d.store.job(1, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"])
+    assert outcomes(d.store.wait(1)) == [DELIVERED if how == "required" else DEFERRED]
+    assert any(c.startswith(b"AUTH") for c in server.commands) == (how == "required")
+
+
 def test_implicit_tls_and_a_password(delivery, tls_files):
     server = Receiver(["AUTH PLAIN"], tls=tls_files, implicit=True)
-    d = delivery(route(tls="implicit", user="joe", password_file="/nowhere"), secrets={"route.r.password": b"pencil"})
+    d = delivery(route(tls="implicit", user="joe", password_file="/nowhere"), secrets={"route.r.password": b"pencil"},
+                 env={"SSL_CERT_FILE": tls_files[0]})
     d.store.job(1, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"])
     job = d.store.wait(1)
     assert outcomes(job) == [DELIVERED] and server.mails[0]["user"] == [b"joe", b"pencil"]
@@ -405,7 +425,8 @@ def test_a_password_is_not_shown_without_tls(delivery):
 
 def test_a_wrong_password(delivery, tls_files):
     server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files)
-    d = delivery(route(user="joe", password_file="/nowhere"), secrets={"route.r.password": b"wrong"})
+    d = delivery(route(user="joe", password_file="/nowhere"), secrets={"route.r.password": b"wrong"},
+                 env={"SSL_CERT_FILE": tls_files[0]})
     d.store.job(1, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"])
     job = d.store.wait(1)
     assert outcomes(job) == [DEFERRED] and job["results"][0]["code"] == 535 and job["done"]["trouble"] == HANDSHAKE
@@ -680,7 +701,7 @@ def reload(d, path, conf):
 def test_nothing_is_shared_across_settings(delivery, tmp_path, tls_files):
     """A connection made under other settings - another user, no TLS - gets no further mail."""
     server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files)
-    d = delivery(route())
+    d = delivery(route(), env={"SSL_CERT_FILE": tls_files[0]})
     hop = f"127.0.0.1:{server.port}"
     d.store.job(1, SMARTHOST, hop, ["b@example.com"])
     assert outcomes(d.store.wait(1)) == [DELIVERED] and not server.mails[0]["user"]
