@@ -58,6 +58,10 @@ static bool lane_key(const struct delivery_job *j, const struct delivery_policy 
     buf_add(key, j->route);
     buf_char(key, '\n');
     buf_add(key, j->site.n ? j->site : j->next_hop);
+    if (j->site.n >= MX_SITE_MAX) { /* cut, with a checksum behind it: not a name that nobody else could have */
+        buf_char(key, '\n');
+        buf_add(key, j->next_hop);
+    }
     return !key->full;
 }
 

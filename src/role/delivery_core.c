@@ -373,6 +373,10 @@ void delivery_job_ready(struct delivery_job *j) {
     const struct delivery_where *w = j->where;
     note_story(j);
     if (w->err == OK) {
+        /* What the store was told may be old, and a domain's owner may have lied then or now: policy, and who else gets
+         * mail by this connection, go by where it leads. */
+        if (w->exchangers)
+            j->site = arena_str(&j->arena, w->site);
         delivery_call_next(j);
         return;
     }

@@ -623,6 +623,31 @@ def test_domains_of_one_site_share_a_connection(delivery):
     assert server.connections == 1
 
 
+def test_a_connection_is_known_by_where_it_leads(delivery):
+    """What the store was told of a domain may be old, or a lie from the start: its owner names our victim's exchangers
+    first and his own a moment later.  The victim's mail must not go by the connection to him."""
+    server = Receiver()
+    d = delivery(site(server.port))
+    d.resolver.zone.update({("evil.test", MX): (0, [(10, "mx.evil.test")]), ("mx.evil.test", A): (0, [(0, "127.0.0.1")]),
+                            ("victim.test", MX): (0, [(10, "mx.victim.test")]), ("mx.victim.test", A): (0, [(0, "127.0.0.1")])})
+    assert outcomes(relay(d, 1, "evil.test", site="mx.victim.test")) == [DELIVERED]
+    job = relay(d, 2, "victim.test", site="mx.victim.test")
+    assert outcomes(job) == [DELIVERED] and job["done"]["host"] == b"mx.victim.test" and server.connections == 2
+
+
+def test_a_checksum_is_no_name(delivery):
+    """Of many exchangers the site's name is cut and ends in a checksum, which is easy to forge."""
+    server = Receiver()
+    d = delivery(site(server.port))
+    hosts = [f"{n:02d}.{'x' * 30}.test" for n in range(12)]
+    d.resolver.zone.update({(h, A): (0, [(0, "127.0.0.1")]) for h in hosts})
+    for number, domain in enumerate(("one.test", "two.test", "two.test"), 1):
+        d.resolver.zone[domain, MX] = (0, [(10, h) for h in hosts])
+        name = d.store.site(number, domain)["site"].decode()
+        assert len(name) == 255 and outcomes(relay(d, number, domain, site=name)) == [DELIVERED]
+    assert server.connections == 2
+
+
 def test_no_such_domain_and_null_mx(delivery):
     d = delivery("relay_loopback yes\n")
     d.resolver.zone["null.test", MX] = (0, [(0, "")])
