@@ -145,7 +145,8 @@ static enum err declare_encoding(struct downgrade *d, const struct mime_part *p,
         return e;
     if (!header_edit_get(h, S("MIME-Version"), &there))
         e = header_edit_add(h, HEADER_EDIT_END, S("MIME-Version"), S("1.0"), w);
-    if (e == OK && !header_edit_get(h, S("Content-Type"), &there)) /* RFC 1428 3: from before MIME */
+    bool eight = d->mode & DOWNGRADE_EIGHT_BIT; /* RFC 1428 3: from before MIME; else nothing is said that was not */
+    if (e == OK && eight && !header_edit_get(h, S("Content-Type"), &there))
         e = header_edit_add(h, HEADER_EDIT_END, S("Content-Type"), S("text/plain; charset=unknown-8bit"), w);
     return e;
 }

@@ -143,6 +143,8 @@ static void test_odd_messages(void **state) {
           "Content-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n"
           "Content-Type: text/plain; charset=unknown-8bit\r\n\r\nno header at all\r\n");
     check(0, "A: b\r\n\r\n\xff", "A: b\r\n\r\n\xff\r\n");
+    check(DOWNGRADE_LINES, "A: b\r\n\r\nx\r\n",
+          "A: b\r\nContent-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n\r\nx\r\n");
 }
 
 int main(void) {

@@ -495,7 +495,8 @@ static void mail_done(struct delivery_call *c) {
     delivery_job_end(j, !is_used_up(c));
 }
 
-/* For the story of the message: who reads a copy that differs from what was accepted shall know why. */
+/* For the story of the message, which shows lines that begin so: who reads a copy that differs from what was accepted
+ * shall know why. */
 static void note_conversion(struct delivery_call *c) {
     struct delivery_job *j = c->job;
     unsigned how = j->mail.convert;
@@ -504,11 +505,11 @@ static void note_conversion(struct delivery_call *c) {
         delivery_job_note(j, "converted to 7-bit: the server does not offer %s",
                           how & SMTP_CLIENT_CONVERT_BINARY ? "BINARYMIME" : "8BITMIME");
     if ((how & SMTP_CLIENT_CONVERT_HEADER) && j->mail.utf8)
-        delivery_job_note(j, "header converted to ASCII: the server does not offer SMTPUTF8");
+        delivery_job_note(j, "converted to an ASCII header: the server does not offer SMTPUTF8");
     if ((how & SMTP_CLIENT_CONVERT_LINES) && !(how & SMTP_CLIENT_CONVERT_BODY))
         delivery_job_note(j, "converted for its lines over 998 bytes");
     if (delivery_job_signed(j))
-        delivery_job_note(j, "its DKIM-Signature may not hold any more");
+        delivery_job_note(j, "converted, so that its DKIM-Signature may not hold any more");
 }
 
 static void prepare_conversion(struct delivery_call *c) {

@@ -531,7 +531,7 @@ def test_converted_to_an_ascii_header(delivery, extensions):
     fields, parts = contents(mail["data"])
     assert dict(fields)["Subject"] == "Grüße, möglichst viele" and parts == contents(HEADER)[1]
     assert dict(fields)["From"] == "Jürgen <a@xn--bcher-kva.example>"
-    assert b"* header converted to ASCII: the server does not offer SMTPUTF8\n" in job["transcript"]
+    assert b"* converted to an ASCII header: the server does not offer SMTPUTF8\n" in job["transcript"]
 
 
 @pytest.mark.parametrize("message, flags, status", [
@@ -567,7 +567,7 @@ def test_a_signed_message_as_it_is(delivery):
     server, job = converted(delivery, [], dkim, LONG_LINES)
     assert server.mails[0]["data"] == dkim and b"as they are" in job["transcript"]
     server, job = converted(delivery, [], b"DKIM-Signature: v=1; a=x\r\n" + EIGHT, EIGHT_BIT)
-    assert server.mails[0]["data"].isascii() and b"* its DKIM-Signature may not hold any more\n" in job["transcript"]
+    assert server.mails[0]["data"].isascii() and b"* converted, so that its DKIM-Signature may not hold any more\n" in job["transcript"]
 
 
 def test_the_next_host_gets_it_whole(delivery):
