@@ -104,10 +104,11 @@ static bool has_fault(const struct mime_part *p, enum mime_fault f) {
     return p->faults & 1u << f;
 }
 
-/* A multipart or message that could not be looked into must not be encoded (RFC 2045 6.4), and an encoding that nobody
- * knows not be undone. */
+/* A multipart or message that could not be looked into must not be encoded (RFC 2045 6.4; but message/global and its
+ * kin may, RFC 6532 3.7), and an encoding that nobody knows not be undone. */
 static bool leaf_stays(const struct mime_part *p) {
-    bool composite = mime_is(p, S("multipart"), STR_NONE) || mime_is(p, S("message"), STR_NONE);
+    bool message = mime_is(p, S("message"), STR_NONE) && !str_starts(p->subtype, S("global"));
+    bool composite = mime_is(p, S("multipart"), STR_NONE) || message;
     bool known =
         p->encoding == TRANSFER_IDENTITY || p->encoding == TRANSFER_BASE64 || p->encoding == TRANSFER_QUOTED_PRINTABLE;
     return has_fault(p, MIME_FAULT_HEADER_LIMIT) || !known || (composite && p->encoding == TRANSFER_IDENTITY);

@@ -138,6 +138,12 @@ static void test_utf8_header(void **state) {
 
 static void test_odd_messages(void **state) {
     (void)state;
+    /* a report about an address in UTF-8 (RFC 6533) reaches who has an old server */
+    check(DOWNGRADE_EIGHT_BIT | DOWNGRADE_UTF8,
+          "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: "
+          "message/global-delivery-status\r\n\r\n\xc3\xbc\r\n--b--\r\n",
+          "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/global-delivery-status\r\n"
+          "Content-Transfer-Encoding: base64\r\n\r\nw7w=\r\n--b--\r\n");
     check(DOWNGRADE_UTF8, "", "\r\n");
     check(DOWNGRADE_EIGHT_BIT, "no header at all",
           "Content-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n"
