@@ -998,6 +998,54 @@ static void test_a_report(void **state) {
     close_core(&core);
 }
 
+/* LMTP has an answer for each: who is refused for the header is told so, and nothing is returned (RFC 2033 4.2). */
+static void test_lmtp_answers(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    open_core(&core, S(HEADER_ROUTES));
+    struct smtpd_session *s = caller(&core, S("lmtp"), S("192.0.2.9"), STR_NONE, false);
+    static const str mail =
+        S_INIT("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<ada@example.org>\r\n"
+               "RCPT TO:<b@example.org>\r\n");
+    (void)talk(s, S("LHLO x\r\n"));
+    (void)talk(s, mail);
+    assert_int_equal(talk(s, S("DATA\r\nX-Spam: yes, much\r\n\r\nx\r\n.\r\n")), SMTPD_WAIT);
+    taken_envelope(&a, &e);
+    assert_int_equal(e.rcpt_count, 3);
+    assert_int_equal(e.delivery_count, 2);
+    assert_int_equal(e.deliveries[0].kind, JOB_MAILBOX);
+    assert_int_equal(e.deliveries[1].kind, JOB_MAILBOX);
+    assert_int_equal(e.deliveries[1].rcpt, 2);
+    done(&core, OK);
+    buf_reset(&host.said);
+    (void)talk(s, STR_NONE);
+    str said = buf_str(&host.said), line;
+    static const str starts[] = {S_INIT("250 2.0.0 "), S_INIT("550 5.7.1 no spam"), S_INIT("250 2.0.0 ")};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(str_line(&said, &line));
+        assert_true(str_starts(line, starts[i]));
+    }
+    assert_int_equal(said.n, 0);
+    /* the store takes it for nobody: nobody is told otherwise */
+    (void)talk(s, mail);
+    assert_int_equal(talk(s, S("DATA\r\nX-Spam: yes, much\r\n\r\nx\r\n.\r\n")), SMTPD_WAIT);
+    done(&core, ERR_IO);
+    buf_reset(&host.said);
+    (void)talk(s, STR_NONE);
+    for (said = buf_str(&host.said); str_line(&said, &line);)
+        assert_true(str_starts(line, S("451 ")));
+    /* all are refused, each in his words */
+    (void)talk(s, mail);
+    buf_reset(&host.said);
+    (void)talk(s, S("DATA\r\nX-Spam: yes, much\r\nX-Worse: yes\r\n\r\nx\r\n.\r\n"));
+    assert_true(has(buf_str(&host.said), S("550 5.7.1 worse\r\n550 5.7.1 no spam\r\n550 5.7.1 worse\r\n")));
+    hang_up(s);
+    arena_free(&a);
+    close_core(&core);
+}
+
 static void spool(struct smtpd_core *core, str user, bool trusted, str text) {
     host.spool = (struct frame_spool_done){0};
     struct smtpd_spool *p = smtpd_spool_new(core, 5, user, trusted);
@@ -1082,6 +1130,7 @@ int main(void) {
         cmocka_unit_test(test_local_users),
         cmocka_unit_test(test_limits_of_an_account),
         cmocka_unit_test(test_routes_that_see_the_header),
+        cmocka_unit_test(test_lmtp_answers),
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),
