@@ -25,8 +25,8 @@ struct follower {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct list ops; /* under the lock, as are stop and limits */
-    bool stop;
+    struct list ops; /* under the lock, as are stop, keep and limits */
+    bool stop, keep;
     struct follower_limits limits;
 
     struct db *db;
@@ -40,6 +40,7 @@ struct follower {
     uint64_t prune_cursor, sessions_put, stories_put;
     struct story_prune stories;
     struct buf doomed; /* u64 names of big files whose rows this transaction deletes */
+    struct buf kept;   /* likewise, of those that a backup may still want */
 };
 
 struct op *op_new(enum op_kind kind, size_t room) {
@@ -324,13 +325,26 @@ static enum err transact(struct follower *f, struct list *ops, const struct foll
     return e;
 }
 
-static void unlink_doomed(struct follower *f) {
+static void unlink_all(struct follower *f, const struct buf *names) {
     char path[JOURNAL_PATH];
     uint64_t big = 0;
-    for (str s = buf_str(&f->doomed); take_u64(&s, &big);) {
+    for (str s = buf_str(names); take_u64(&s, &big);) {
         snprintf(path, sizeof(path), "%.480s/%016llx", f->big_dir, (unsigned long long)big);
         (void)f->disk->ops->unlink(f->disk, path); /* what stays is found as a stray at the next start */
     }
+}
+
+static void unlink_doomed(struct follower *f) {
+    pthread_mutex_lock(&f->lock);
+    bool keep = f->keep;
+    pthread_mutex_unlock(&f->lock);
+    if (keep) {
+        buf_add(&f->kept, buf_str(&f->doomed));
+        return;
+    }
+    unlink_all(f, &f->kept);
+    unlink_all(f, &f->doomed);
+    buf_reset(&f->kept);
 }
 
 static void finish(struct follower *f, struct list *ops, struct note *n) {
@@ -478,7 +492,7 @@ enum err follower_start(struct follower **out, struct db *db, struct disk *disk,
     f->outbox = o;
     f->on_note = on_note;
     f->sweeping = db_state(db)->gone_below > 0;
-    f->doomed = BUF(1024 * 1024 * 16);
+    f->doomed = f->kept = BUF(1024 * 1024 * 16);
     snprintf(f->big_dir, sizeof(f->big_dir), "%s", big_dir);
     list_init(&f->ops);
     pthread_mutex_init(&f->lock, NULL);
@@ -494,6 +508,12 @@ enum err follower_start(struct follower **out, struct db *db, struct disk *disk,
 void follower_limits(struct follower *f, const struct follower_limits *limits) {
     pthread_mutex_lock(&f->lock);
     f->limits = *limits;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void follower_keep(struct follower *f, bool on) {
+    pthread_mutex_lock(&f->lock);
+    f->keep = on;
     pthread_mutex_unlock(&f->lock);
 }
 
@@ -523,5 +543,6 @@ void follower_stop(struct follower *f) {
         op_free(LIST_ENTRY(node, struct op, node));
     }
     buf_free(&f->doomed);
+    buf_free(&f->kept);
     free(f);
 }

@@ -90,6 +90,8 @@ enum err follower_start(struct follower **out, struct db *db, struct disk *disk,
                         const struct follower_limits *limits, struct outbox *o,
                         void (*on_note)(struct task *t, void *context), struct why *w) MUST_CHECK;
 void follower_limits(struct follower *f, const struct follower_limits *limits);
+/* On: big files stay when their rows go, until it is off and the next transaction is done. */
+void follower_keep(struct follower *f, bool on);
 void follower_push(struct follower *f, struct op *o);
 void follower_stop(struct follower *f); /* applies what waits, checkpoints, ends the thread; db is the caller's again */
 void note_free(struct note *n);

@@ -803,7 +803,9 @@ static void dispatch(struct store *s, struct request *r) {
 }
 
 void store_request(struct store *s, struct request *r) {
-    if (r->type == FRAME_MARK) /* follows what is accepted in the database's own order */
+    if (backup_wants(r))
+        backup_request(s, r);
+    else if (r->type == FRAME_MARK) /* follows what is accepted in the database's own order */
         mark(s, r);
     else if (s->applied.applied.seq >= s->last_pushed)
         dispatch(s, r);
@@ -886,8 +888,8 @@ static void retire(struct store *s, uint64_t number, uint64_t count) {
     store_wait(s, i);
 }
 
-static void recycle(struct store *s, uint64_t checkpointed) {
-    size_t freed = journal_recycle(s->journal, checkpointed);
+void store_recycle(struct store *s) {
+    size_t freed = backup_holds(s) ? 0 : journal_recycle(s->journal, s->checkpointed);
     if (freed)
         log_event(EV_STORE_RECYCLED, LOG_NUM("segments", freed), LOG_END);
 }
@@ -907,7 +909,7 @@ static void on_note(struct task *t, void *context) {
         s->checkpointing = false;
     if (n->checkpointed) {
         s->checkpointed = n->checkpointed;
-        recycle(s, n->checkpointed);
+        store_recycle(s);
     }
     tell_io(s, IO_DATABASE, n->trouble, &n->why);
     if (n->trouble == ERR_FULL)
@@ -983,7 +985,8 @@ static uint64_t compact_max(const struct store *s) {
 }
 
 static void maybe_compact(struct store *s) {
-    bool may = !s->compacting && !journal_broken(s->journal) && s->applied.applied.seq >= s->compact_after;
+    bool may =
+        !s->compacting && !backup_holds(s) && !journal_broken(s->journal) && s->applied.applied.seq >= s->compact_after;
     struct journal_segment *g = may ? journal_mostly_dead(s->journal, s->applied.applied.seq, compact_max(s)) : NULL;
     if (!g)
         return;
@@ -996,8 +999,9 @@ static void maybe_compact(struct store *s) {
 
 /* On a full disk also for the space that the log of the database takes. */
 static void maybe_checkpoint(struct store *s) {
-    bool full = s->disk_state == ERR_FULL;
-    if (journal_recyclable(s->journal, s->applied.applied.seq) || (full && s->applied.applied.seq > s->checkpointed))
+    bool full = s->disk_state == ERR_FULL, free_soon = !backup_holds(s);
+    if ((free_soon && journal_recyclable(s->journal, s->applied.applied.seq)) ||
+        (full && s->applied.applied.seq > s->checkpointed))
         checkpoint(s, full);
 }
 
@@ -1028,6 +1032,7 @@ void store_second(struct store *s) {
     struct why w;
     tell_retired(s);
     look_at_space(s);
+    backup_second(s);
     enum err e = journal_repair(s->journal, &w);
     if (e)
         tell_io(s, IO_JOURNAL, e, &w);
