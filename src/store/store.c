@@ -195,12 +195,18 @@ static void tell_recovery(struct store *s, const struct replay *p, const struct 
         log_event(EV_STORE_DUPLICATE, LOG_NUM("messages", p->note.duplicates), LOG_END);
 }
 
-/* What was delivered may be told in segments that are gone: rather an operator decides than that it is sent twice. */
-static enum err doubt_all(struct store *s, struct why *w) {
-    enum err e = db_begin(s->db, false, w);
+/* What was delivered may be told in segments that are gone, or after the backup was made: rather an operator decides
+ * than that it is sent twice. */
+static enum err hold_all(struct store *s, const char *text, struct why *w) {
+    enum err e = db_begin(s->db, true, w);
     if (!e)
-        e = db_doubt_all(s->db, w);
+        e = db_hold_all(s->db, str_of(text), w);
     return e ? e : db_commit(s->db, w);
+}
+
+static enum err hold_doubtful(struct store *s, bool doubtful, struct why *w) {
+    enum err e = doubtful ? hold_all(s, "the database was made again: this may have been delivered already", w) : OK;
+    return e || !s->options.hold_all ? e : hold_all(s, s->options.hold_all, w);
 }
 
 static enum err recover(struct store *s, struct why *w) {
@@ -218,8 +224,7 @@ static enum err recover(struct store *s, struct why *w) {
     if (e)
         return e;
     tell_recovery(s, &p, &found);
-    if (p.records && p.fresh && found.gaps)
-        e = doubt_all(s, w);
+    e = hold_doubtful(s, p.records && p.fresh && found.gaps, w);
     if (!e)
         e = db_segments(s->db, note_segment, s, w);
     int r = e ? 0 : s->disk->ops->names(s->disk, s->big_dir, stray, s);

@@ -37,6 +37,7 @@ struct store_options {
     uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions, history_age_ms, history_count;
     uint64_t message_max, disk_reserve;
     uint64_t random_seed;
+    const char *hold_all;        /* NULL, or why each delivery that waits is held, once it is open */
     struct directory *directory; /* NULL, or what is filled with the entries of the database while it opens */
 };
 
