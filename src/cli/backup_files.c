@@ -45,6 +45,7 @@ struct copying {
     uint64_t limit, at;
     EVP_MD_CTX *digest;
     char *space;
+    bool wrote;
     backup_piece *piece;
     void *arg;
 };
@@ -73,6 +74,7 @@ static enum err write_out(struct copying *c, str bytes, const char *name, struct
         bool zeros = false;
         size_t run = alike(bytes.p, bytes.n, &zeros);
         struct iovec part = {(void *)bytes.p, run};
+        c->wrote |= !zeros;
         e = zeros ? OK : disk_write(disk_system(), c->to, &part, 1, c->at, name, w);
         c->at += run;
         bytes = str_tail(bytes, run);
@@ -119,6 +121,7 @@ static enum err copy_open(struct copying *c, struct backup_file *f, struct why *
         e = disk_error(errno, w, "sync", f->name);
     if (!e && EVP_DigestFinal_ex(c->digest, f->sum, &n) != 1)
         e = why(w, ERR_NOMEM, "no memory");
+    f->zeros = !c->wrote;
     EVP_MD_CTX_free(c->digest);
     free(c->space);
     return e;

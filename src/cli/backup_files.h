@@ -23,6 +23,7 @@ struct backup_file {
     enum backup_folder folder;
     char name[BACKUP_NAME];
     uint64_t size;
+    bool zeros; /* there is nothing else in it; of what was copied */
     uint8_t sum[CRYPTO_SHA256_SIZE];
 };
 

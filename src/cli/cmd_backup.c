@@ -234,6 +234,8 @@ static enum err copy_file(struct folder *d, const char *name, uint64_t limit, st
     struct backup_file f = {.folder = d->which};
     snprintf(f.name, sizeof f.name, "%s", name);
     enum err e = backup_copy(d->from, d->to, limit, &f, on_piece, d->b, w);
+    if (!e && f.zeros && d->which == BACKUP_JOURNAL) /* made ahead, and not in use */
+        return unlinkat(d->to, name, 0) == 0 ? OK : disk_error(errno, w, "remove", name);
     if (e == ERR_NOT_FOUND && d->which == BACKUP_BIG && d->b->lock < 0)
         return OK; /* of a message that was on its way, and was not accepted */
     return e ? e : backup_list_add(&d->b->list, &f, w);

@@ -310,15 +310,13 @@ static int status_of(enum err e) {
 }
 
 static void tell_waiting(const struct restore *r) {
-    if (r->waiting && cli_flag(r->args, "hold"))
-        printf("%" PRIu64
-               " deliveries wait and are held: look at them with penfold queue list, let them go with penfold "
-               "queue release.\n",
-               r->waiting);
-    else if (r->waiting)
-        printf("%" PRIu64 " deliveries wait and are tried when the server starts.  What was delivered after the backup "
-               "was made would be delivered again; --hold keeps them back.\n",
-               r->waiting);
+    if (!r->waiting)
+        return;
+    printf("recipients that wait for their delivery: %" PRIu64 "\n%s\n", r->waiting,
+           cli_flag(r->args, "hold")
+               ? "They are held: look at them with penfold queue list, let them go with penfold queue release."
+               : "They are tried when the server starts.  What was delivered after the backup was made would be "
+                 "delivered again; --hold keeps them back.");
 }
 
 static int report(const struct restore *r) {
