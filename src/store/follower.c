@@ -31,6 +31,7 @@ struct follower {
 
     struct db *db;
     struct disk *disk;
+    struct directory_file *directory;
     char big_dir[JOURNAL_PATH];
     struct outbox *outbox;
     void (*on_note)(struct task *t, void *context);
@@ -371,6 +372,26 @@ static void finish(struct follower *f, struct list *ops, struct note *n) {
         n->checkpointed = n->state.applied.seq;
 }
 
+/* The database has them, so they count whatever comes of this; what could not be written is tried again behind each
+ * transaction. */
+static void second_copy(struct follower *f, struct note *n) {
+    struct buf changes = BUF(64 * 1024 * 1024);
+    struct why w;
+    LIST_EACH(&n->marks, node) {
+        const struct op *o = LIST_ENTRY(node, struct op, node);
+        if (o->kind == OP_ENTRY)
+            directory_file_put(&changes, o->entry.kind, o->entry.key, o->entry.fields, o->num, o->entry.remove);
+    }
+    f->directory->behind |= changes.full;
+    enum err e =
+        changes.n || f->directory->behind ? directory_file_add(f->directory, f->db, buf_str(&changes), &w) : OK;
+    if (e) {
+        n->trouble = e;
+        n->why = w;
+    }
+    buf_wipe(&changes);
+}
+
 static void report(struct follower *f, struct note *n) {
     n->task.done = f->on_note;
     outbox_put(f->outbox, &n->task);
@@ -475,19 +496,21 @@ static void *follow(void *arg) {
             assert(n); /* better to end and to recover than to stand still */
         }
         finish(f, &ops, n);
+        second_copy(f, n);
         report(f, n);
     }
     return NULL;
 }
 
 enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
-                        const struct follower_limits *limits, struct outbox *o,
+                        struct directory_file *directory, const struct follower_limits *limits, struct outbox *o,
                         void (*on_note)(struct task *t, void *context), struct why *w) {
     struct follower *f = calloc(1, sizeof(*f));
     if (!f)
         return why(w, ERR_NOMEM, "no memory");
     f->db = db;
     f->disk = disk;
+    f->directory = directory;
     f->limits = *limits;
     f->outbox = o;
     f->on_note = on_note;

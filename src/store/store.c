@@ -34,6 +34,16 @@ static uint64_t mono_ms(void) {
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+enum io_source { IO_JOURNAL, IO_SEGMENT, IO_DATABASE, IO_COMPACTION };
+
+/* The log gets what is wrong when it begins, not each time it is met. */
+static void tell_io(struct store *s, enum io_source source, enum err e, const struct why *w) {
+    unsigned bit = 1u << source;
+    if (e && !(s->io_told & bit))
+        log_event(EV_STORE_IO, LOG_WHY(w), LOG_END);
+    s->io_told = e ? s->io_told | bit : s->io_told & ~bit;
+}
+
 /* ---- from records of the journal to ops of the follower ---- */
 
 /* Has it deliveries, or is it a report?  One that cannot be read is told by who applies it. */
@@ -249,7 +259,7 @@ static enum err start_threads(struct store *s, struct why *w) {
     if (!e)
         e = reader_open(&s->reader, s->db_path, s->disk, s->journal_dir, s->big_dir, w);
     if (!e)
-        e = follower_start(&s->follower, s->db, s->disk, s->big_dir, &limits, &s->outbox, on_note, w);
+        e = follower_start(&s->follower, s->db, s->disk, s->big_dir, &s->directory, &limits, &s->outbox, on_note, w);
     if (!e)
         e = worker_start(&s->reading, &s->outbox, s->reader, w);
     if (!e)
@@ -268,6 +278,18 @@ static void want_spare(struct store *s);
 static void look_at_space(struct store *s);
 static uint64_t reserve_now(struct store *s);
 
+/* Behind is better than not open: it is tried again with the first transaction. */
+static enum err open_directory(struct store *s, struct why *w) {
+    uint64_t rows = 0;
+    struct why said;
+    enum err e = db_state(s->db)->applied.seq == 0 ? directory_file_recall(&s->directory, s->db, &rows, w) : OK;
+    if (rows)
+        log_event(EV_STORE_RECALLED, LOG_NUM("entries", rows), LOG_END);
+    if (!e && directory_file_make(&s->directory, s->db, &said) != OK)
+        tell_io(s, IO_DATABASE, ERR_IO, &said);
+    return e;
+}
+
 static enum err try_files(struct store *s, struct why *w) {
     enum err e = db_open(&s->db, s->db_path, DB_WRITE, w);
     if (!e) /* its name too: marks are nowhere else */
@@ -275,7 +297,9 @@ static enum err try_files(struct store *s, struct why *w) {
     if (e)
         return e;
     db_wal_max(s->db, reserve_now(s) / 2); /* copying it takes room, too */
-    e = recover(s, w);
+    e = open_directory(s, w);
+    if (!e)
+        e = recover(s, w);
     return e || !s->options.directory ? e : db_entries_load(s->db, s->options.directory, w);
 }
 
@@ -315,6 +339,7 @@ enum err store_open(struct store **out, const struct store_options *o, const str
     snprintf(s->journal_dir, JOURNAL_PATH, "%s/journal", s->data);
     snprintf(s->big_dir, JOURNAL_PATH, "%s/big", s->data);
     snprintf(s->db_path, JOURNAL_PATH, "%s/penfold.db", s->data);
+    directory_file_init(&s->directory, s->disk, s->data);
     mallopt(M_ARENA_MAX, 2);
     enum err e = lock(s, w);
     if (!e)
@@ -363,16 +388,6 @@ void store_push(struct store *s, struct op *o, const struct journal_place *place
 }
 
 /* ---- what is told ---- */
-
-enum io_source { IO_JOURNAL, IO_SEGMENT, IO_DATABASE, IO_COMPACTION };
-
-/* The log gets what is wrong when it begins, not each time it is met. */
-static void tell_io(struct store *s, enum io_source source, enum err e, const struct why *w) {
-    unsigned bit = 1u << source;
-    if (e && !(s->io_told & bit))
-        log_event(EV_STORE_IO, LOG_WHY(w), LOG_END);
-    s->io_told = e ? s->io_told | bit : s->io_told & ~bit;
-}
 
 static void tell_state(struct store *s) {
     enum err e = s->disk_state, broken = journal_broken(s->journal);

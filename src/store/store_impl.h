@@ -61,6 +61,7 @@ struct store {
     struct journal *journal;
     struct db *db;
     struct follower *follower;
+    struct directory_file directory;
     struct reader *reader;
     struct outbox outbox;
     struct body_reader *body;

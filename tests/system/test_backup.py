@@ -306,26 +306,27 @@ def test_a_damaged_backup_is_refused(copy, tmp_path, harm, status, message):
 
 
 def test_no_server_starts_on_half_of_it(copy, tmp_path):
-    """The restoring is killed at many moments: there is nothing, a refusal, or all of it."""
-    started = 0
-    for wait_ms in range(0, 60, 4):
+    """The restoring is killed at several moments: a server refuses what is there, or it is all there."""
+    refused = 0
+    for wait_ms in (0, 5, 10, 20, 40, 80):
         data = tmp_path / f"r{wait_ms}"
         command = subprocess.Popen([PENFOLD, "restore", str(copy), "--data", str(data)], stdout=subprocess.DEVNULL)
+        wait_until(lambda: os.path.exists(data / "restore.tmp") or command.poll() is not None, what="the copying")
         try:
             command.wait(wait_ms / 1000)
         except subprocess.TimeoutExpired:
             command.kill()
             command.wait(20)
-        if not os.path.exists(data / "penfold.db"):
-            continue
         if open(data / "penfold.db", "rb").read(6) == b"SQLite":
-            started += run("store", "check", "--data", data)[0] == 0
+            assert run("store", "check", "--data", data)[0] == 0
             continue
+        refused += 1
         status, _, err = run("restore", copy, "--data", data)
         assert status == CANTCREAT and "not empty" in err
         p = Penfold(data)
         done = subprocess.run(p.argv, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
         assert done.returncode != 0 and "penfold.db" in done.stdout + done.stderr
+    assert refused
     assert run("restore", copy, "--data", tmp_path / "last")[0] == 0
 
 
@@ -416,3 +417,29 @@ def test_what_waits_and_who_is_there(servers, tmp_path, hold):
     if hold:
         assert b.api("/api/v1/admin/queue/release", "POST", {})["Count"] == 5
         wait_until(lambda: {q["State"] for q in b.queue()} <= {"waiting", "active"}, what="release")
+
+
+def test_accounts_survive_a_lost_database(servers):
+    """Killed and without its database: the journal has the mail, and <data>/directory who it is for."""
+    p = servers("a").start()
+    put = lambda what, fields: p.api(f"/api/v1/admin/{what}", "PUT", fields)
+    put("domains/b.example", {})
+    put("accounts/ada@a.example?how=new", {"password": "secret", "name": "Ada"})
+    put("accounts/ada@a.example?how=old", {"quota": "1GiB"})
+    put("accounts/gone@a.example?how=new", {"password": "secret"})
+    put("aliases/team@b.example", {"to": "ada@a.example"})
+    p.api("/api/v1/admin/accounts/gone@a.example", "DELETE")
+    letter = mail_to(p, "team@b.example", body(1))
+    entries = {kind: p.api(f"/api/v1/admin/{kind}")["Entries"] for kind in ("domains", "accounts", "aliases", "tokens")}
+    assert len(entries["accounts"]) == 1 and entries["accounts"][0]["HasPassword"]
+    p.kill()
+    for name in glob.glob(os.path.join(p.data, "penfold.db*")):
+        os.unlink(name)
+    p.start()
+    assert {kind: p.api(f"/api/v1/admin/{kind}")["Entries"] for kind in entries} == entries
+    assert told(p, "store_recalled") == 1 and told(p, "store_rebuilt") == 1
+    row, = p.api("/api/v1/admin/mailboxes/ada@a.example/INBOX")["Messages"]
+    assert row["ID"] == letter
+    second = mail_to(p, "team@b.example", body(2))
+    assert second in {row["ID"] for row in p.api("/api/v1/admin/mailboxes/ada@a.example/INBOX")["Messages"]}
+    assert os.stat(os.path.join(p.data, "directory")).st_mode & 0o777 == 0o600
