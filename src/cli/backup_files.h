@@ -11,9 +11,8 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "crypto/crypto.h"
 
-enum { BACKUP_FORMAT = 1, BACKUP_NAME = 256 };
+enum { BACKUP_FORMAT = 1, BACKUP_NAME = 256, BACKUP_SUM = 32 /* of SHA-256 */ };
 
 /* The folders of a data directory that a backup has; "" is the directory itself. */
 enum backup_folder { BACKUP_TOP, BACKUP_JOURNAL, BACKUP_BIG, BACKUP_SECRETS, BACKUP_TLS, BACKUP_FOLDERS };
@@ -24,7 +23,7 @@ struct backup_file {
     char name[BACKUP_NAME];
     uint64_t size;
     bool zeros; /* there is nothing else in it; of what was copied */
-    uint8_t sum[CRYPTO_SHA256_SIZE];
+    uint8_t sum[BACKUP_SUM];
 };
 
 struct backup_list {

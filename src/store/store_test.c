@@ -686,14 +686,44 @@ static enum err mail_between(void *arg, uint64_t done, uint64_t all, struct why 
 }
 
 static void copy_file(const char *from, const char *to, uint64_t bytes) {
-    char command[2000];
-    snprintf(command, sizeof(command), "cp %s %s && truncate -s %llu %s", from, to, (unsigned long long)bytes, to);
-    assert_int_equal(system(command), 0);
+    struct why w;
+    struct disk *d = disk_system();
+    struct buf all = BUF(64 * 1024 * 1024);
+    int in = -1, out = -1;
+    size_t got = 0;
+    assert_int_equal(disk_open(d, from, O_RDONLY, &in, &w), OK);
+    assert_int_equal(disk_open(d, to, O_RDWR | O_CREAT | O_EXCL, &out, &w), OK);
+    assert_non_null(buf_room(&all, bytes));
+    assert_int_equal(disk_read(d, in, all.p, bytes, 0, &got, from, &w), OK);
+    struct iovec part = {all.p, got};
+    assert_int_equal(disk_write(d, out, &part, 1, 0, to, &w), OK);
+    d->ops->close(d, in);
+    d->ops->close(d, out);
+    buf_free(&all);
+}
+
+static void copy_big(struct bench *b, struct bench *to) {
+    enum { LARGEST = 1024 * 1024 };
+    char path[400], dir[400];
+    glob_t g;
+    struct why w;
+    snprintf(dir, sizeof(dir), "%.300s/big", to->dir);
+    assert_int_equal(disk_mkdir(disk_system(), dir, &w), OK);
+    snprintf(path, sizeof(path), "%.300s/big/*", b->dir);
+    assert_int_equal(glob(path, 0, NULL, &g), 0);
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        snprintf(path, sizeof(path), "%.300s%s", dir, strrchr(g.gl_pathv[i], '/'));
+        copy_file(g.gl_pathv[i], path, LARGEST);
+    }
+    globfree(&g);
 }
 
 static void copy_segments(struct bench *b, struct bench *to, uint64_t id) {
     struct frame f;
+    struct why w;
     char from_path[JOURNAL_PATH], to_path[JOURNAL_PATH], dir[300];
+    snprintf(dir, sizeof(dir), "%s/journal", to->dir);
+    assert_int_equal(disk_mkdir(disk_system(), dir, &w), OK);
     ask(b, &(struct frame){.type = FRAME_BACKUP_LOOK, .backup_look = {7, id}});
     for (str s = buf_str(&b->answer); s.n && frame_take(&s, &f) == OK;) {
         if (f.type != FRAME_BACKUP_SEGMENT)
@@ -726,7 +756,7 @@ static void a_copy_has_all_that_was_accepted_before(void **state) {
     (void)state;
     struct bench *b = bench_new(), *to = bench_make();
     struct why w = {0};
-    char from_path[400], to_path[400], command[900];
+    char from_path[400], to_path[400];
     for (int i = 0; i < 300; i++)
         put(b, i % 50 ? 10000 : 200000);
     give_sessions(b, 20);
@@ -743,8 +773,6 @@ static void a_copy_has_all_that_was_accepted_before(void **state) {
     assert_true(c.steps > 2 && applied.seq > 0);
     size_t during = b->count;
     ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, str_n(b->mails[1].id, ID_SIZE)}});
-    snprintf(command, sizeof(command), "mkdir %s/journal", to->dir);
-    assert_int_equal(system(command), 0);
     copy_segments(b, to, id);
     put(b, 1000); /* too late */
     ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 1, STR_NONE}});
@@ -752,8 +780,7 @@ static void a_copy_has_all_that_was_accepted_before(void **state) {
         store_second(b->s);
         turn(b);
     }
-    snprintf(command, sizeof(command), "cp -r %s/big %s/big", b->dir, to->dir);
-    assert_int_equal(system(command), 0);
+    copy_big(b, to);
     assert_int_equal(end_hold(b, id), OK);
     assert_int_equal(start(to, &w), OK);
     assert_int_equal(list_count(to), during - 2);
