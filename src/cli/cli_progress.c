@@ -1,12 +1,53 @@
 #include "cli/cli_progress.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "cli/cli_http.h"
 #include "sys/clock.h"
 
-enum { EVERY_MS = 100, WIDTH = 30 };
+enum { EVERY_MS = 100, BAR = 24, WHAT_COLUMNS = 24 };
+
+static void put_bar(struct buf *line, uint64_t done, uint64_t total) {
+    unsigned percent = done >= total ? 100 : (unsigned)(done * 100 / total), filled = percent * BAR / 100;
+    buf_add(line, S(" ["));
+    buf_fill(line, '=', filled);
+    buf_fill(line, ' ', BAR - filled);
+    buf_printf(line, "] %u%%", percent);
+}
+
+static bool is_due(struct cli_progress *p) {
+    uint64_t now = clock_mono_ms();
+    if (now < p->next_ms || !isatty(STDERR_FILENO))
+        return false;
+    p->next_ms = now + EVERY_MS;
+    return p->shown = true;
+}
+
+void cli_progress_show(struct cli_progress *p, str what, uint64_t count, uint64_t done, uint64_t total) {
+    struct buf line = BUF(1024);
+    if (!is_due(p))
+        return;
+    cli_cell(what, WHAT_COLUMNS, &line);
+    if (total)
+        put_bar(&line, done, total);
+    fprintf(stderr, "\r%s, %llu message%s\033[K", buf_cstr(&line), (unsigned long long)count, count == 1 ? "" : "s");
+    buf_free(&line);
+}
+
+void cli_progress_bytes(struct cli_progress *p, str what, uint64_t done, uint64_t total) {
+    char so_far[32], all[32];
+    struct buf line = BUF(1024);
+    if (!is_due(p))
+        return;
+    cli_cell(what, WHAT_COLUMNS, &line);
+    if (total)
+        put_bar(&line, done, total);
+    cli_progress_size(so_far, done);
+    cli_progress_size(all, total);
+    fprintf(stderr, "\r%s, %s of %s\033[K", buf_cstr(&line), so_far, all);
+    buf_free(&line);
+}
 
 void cli_progress_size(char text[32], uint64_t bytes) {
     static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB"};
@@ -19,33 +60,9 @@ void cli_progress_size(char text[32], uint64_t bytes) {
     snprintf(text, 32, unit && n < 9.95 ? "%.1f %s" : "%.0f %s", n, units[unit]);
 }
 
-static void draw(struct cli_progress *p) {
-    char bar[WIDTH + 1], done[32], all[32];
-    uint64_t part = p->all && p->done < p->all ? p->done * 1000 / p->all : p->all ? 1000 : 0;
-    memset(bar, '-', WIDTH);
-    memset(bar, '#', part * WIDTH / 1000);
-    bar[WIDTH] = '\0';
-    cli_progress_size(done, p->done);
-    cli_progress_size(all, p->all);
-    fprintf(stderr, "\r[%s] %3u %%  %s of %s\033[K", bar, (unsigned)(part / 10), done, all);
-    p->drawn = true;
-}
-
-void cli_progress_start(struct cli_progress *p, uint64_t all) {
-    *p = (struct cli_progress){.all = all, .on = isatty(STDERR_FILENO)};
-}
-
-void cli_progress_more(struct cli_progress *p, uint64_t bytes) {
-    uint64_t now = p->on ? clock_mono_ms() : 0;
-    p->done += bytes;
-    if (!p->on || now < p->next_ms)
-        return;
-    p->next_ms = now + EVERY_MS;
-    draw(p);
-}
-
-void cli_progress_end(struct cli_progress *p) {
-    if (p->drawn)
+void cli_progress_clear(struct cli_progress *p) {
+    if (p->shown)
         fputs("\r\033[K", stderr);
-    p->drawn = p->on = false;
+    p->shown = false;
+    p->next_ms = 0;
 }

@@ -68,7 +68,8 @@ struct backup {
     uint64_t db_size, db_done, db_synced;
     struct backup_list list;
     struct cli_progress progress;
-    int told; /* the status of what was said on stderr already */
+    uint64_t done, all; /* bytes, about */
+    int told;           /* the status of what was said on stderr already */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -90,7 +91,7 @@ static void catch_signals(void) {
 static json_t *ask(struct backup *b, const char *method, const char *path, str body, const char *missing) {
     struct buf answer = BUF(CLI_HTTP_ANSWER_MAX);
     json_error_t error;
-    cli_progress_end(&b->progress);
+    cli_progress_clear(&b->progress); /* it may complain */
     b->told = cli_http_ask(b->args, method, path, body, missing, &answer);
     json_t *root = b->told ? NULL : json_loadb(answer.p ? answer.p : "", answer.n, 0, &error);
     if (!b->told && !root)
@@ -128,7 +129,6 @@ static const char lost[] = "the server has let go of what was being copied, for 
 
 static enum err look(struct backup *b, struct why *w) {
     char path[96];
-    bool drawn = b->progress.on;
     hold_path(b, path);
     json_t *root = ask(b, "GET", path, STR_NONE, lost);
     if (!root) {
@@ -139,7 +139,6 @@ static enum err look(struct backup *b, struct why *w) {
     b->segments = json_incref(json_object_get(root, "Segments"));
     json_decref(root);
     b->look_ms = clock_mono_ms() + cli_number(b->args, "lease") * 1000 / 4;
-    b->progress.on = drawn;
     return json_is_array(b->segments) ? OK : why(w, ERR_IO, "the server's answer makes no sense");
 }
 
@@ -159,7 +158,8 @@ static enum err let_go(struct backup *b, struct why *w) {
 
 static enum err on_piece(void *arg, uint64_t bytes, struct why *w) {
     struct backup *b = arg;
-    cli_progress_more(&b->progress, bytes);
+    b->done += bytes;
+    cli_progress_bytes(&b->progress, S("copying"), b->done, b->all);
     if (interrupted)
         return why(w, ERR_CLOSED, "interrupted: there is no backup");
     return b->hold && clock_mono_ms() >= b->look_ms ? look(b, w) : OK;
@@ -346,7 +346,7 @@ static enum err sync_parent(const char *path, struct why *w) {
 }
 
 static enum err copy_all(struct backup *b, struct why *w) {
-    cli_progress_start(&b->progress, guess_bytes(b));
+    b->all = guess_bytes(b);
     enum err e = copy_database(b, w);
     for (int i = BACKUP_JOURNAL; !e && i < BACKUP_FOLDERS; i++)
         e = copy_folder(b, (enum backup_folder)i, w);
@@ -356,7 +356,7 @@ static enum err copy_all(struct backup *b, struct why *w) {
         e = backup_list_write(&b->list, b->to, w);
     if (!e)
         e = sync_parent(b->target, w);
-    cli_progress_end(&b->progress);
+    cli_progress_clear(&b->progress);
     return e;
 }
 

@@ -65,6 +65,7 @@ struct restore {
     bool begun;         /* there is something to undo */
     struct backup_list list;
     struct cli_progress progress;
+    uint64_t done;
     uint64_t messages, waiting;
     struct store_check_result check;
 };
@@ -72,8 +73,10 @@ struct restore {
 /* ---- copying ---- */
 
 static enum err on_piece(void *arg, uint64_t bytes, struct why *w) {
+    struct restore *r = arg;
     (void)w;
-    cli_progress_more(&((struct restore *)arg)->progress, bytes);
+    r->done += bytes;
+    cli_progress_bytes(&r->progress, S("copying"), r->done, r->list.bytes);
     return OK;
 }
 
@@ -116,11 +119,10 @@ static bool is_listed(const struct restore *r, enum backup_folder which) {
 
 static enum err copy_all(struct restore *r, struct why *w) {
     enum err e = OK;
-    cli_progress_start(&r->progress, r->list.bytes);
     for (int i = BACKUP_TOP; !e && i < BACKUP_FOLDERS; i++)
         if (i <= BACKUP_BIG || is_listed(r, (enum backup_folder)i))
             e = copy_folder(r, (enum backup_folder)i, w);
-    cli_progress_end(&r->progress);
+    cli_progress_clear(&r->progress);
     return e;
 }
 

@@ -4,7 +4,6 @@
 
 #include <event2/event.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -312,23 +311,12 @@ static void on_secret(str name, str bytes) {
     delivery_core_secret(&host.core, name, bytes);
 }
 
-/* The authorities are read now: later no file can be opened, and a directory of them would be read when needed. */
-static bool load_authorities(SSL_CTX *c) {
-    const char *named = getenv(X509_get_default_cert_file_env());
-    const char *files[] = {named, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-                           "/etc/ssl/cert.pem", X509_get_default_cert_file()};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (files[i] && SSL_CTX_load_verify_file(c, files[i]) == 1)
-            return true;
-    return false;
-}
-
 static enum err prepare(struct why *w) {
     static const struct timeval second = {.tv_sec = 1};
     host.tls = tls_client_context(false, NULL, w);
     if (!host.tls)
         return ERR_TLS;
-    if (!load_authorities(host.tls))
+    if (!tls_load_authorities(host.tls))
         log_event(EV_DELIVERY_TLS_FAILED, LOG_STR("text", S("no certificate authorities: no server can be verified")),
                   LOG_END);
     host.second = event_new(role_base(), -1, EV_PERSIST, on_second, NULL);

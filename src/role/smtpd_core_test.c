@@ -793,14 +793,19 @@ static void test_injection(void **state) {
     buf_reset(&host.names);
     host.body.n = 0;
     inject(&core, 11, S("ada@example.org"), S("other@example.com"), S("ada@example.org/Sent"));
-    inject_text(&core, 11, S("Bcc: x@example.net\r\n\r\n"));
+    smtpd_core_frame(&core, &(struct frame){FRAME_INJECT_APPEND, .inject_append = {11, 5, 1234567}});
+    inject_text(&core, 11, S("Bcc: x@example.net\r\n\r\na\nb\rc"));
     done(&core, OK);
     assert_int_equal(host.injected.err, OK);
     taken_envelope(&a, &e);
     assert_int_equal(e.delivery_count, 1);
     assert_true(str_eq(e.deliveries[0].target, S("ada@example.org")) && str_eq(e.deliveries[0].detail, S("Sent")));
     assert_int_equal(e.edits.n, 0);
+    assert_true(e.appended == 1 && e.append_flags == 5 && e.append_date_us == 1234567);
+    assert_true(str_ends(buf_str(&host.body), S("\r\n\r\na\nb\rc")));
     assert_true(str_find_str(buf_str(&host.names), S("lookup")) == SIZE_MAX);
+    inject(&core, 14, S("ada@example.org"), S("ada@example.org"), S("ada@example.org/a//b"));
+    assert_true(host.injected.tag == 14 && host.injected.err == ERR_SYNTAX);
     /* given up, and httpd gone */
     inject(&core, 12, S("ada@example.org"), S("ada@example.org"), STR_NONE);
     inject_rcpt(&core, 12, S("b@example.org"));

@@ -448,6 +448,11 @@ static void describe(struct smtpd_route *r) {
     e->utf8 = e->utf8 || smtpd_header_is_utf8(header_of(r));
     if (!e->require_tls && smtpd_header_tls_optional(header_of(r)))
         e->require_tls = 2;
+    if (s->inside && s->inside->folder.n) {
+        e->appended = 1;
+        e->append_flags = s->inside->append_flags;
+        e->append_date_us = s->inside->append_date_us;
+    }
     if (s->inside && s->inside->report_of.n) {
         e->report_of = s->inside->report_of;
         e->report_rcpts = s->inside->report_rcpts;

@@ -861,11 +861,33 @@ static void end_line(struct smtp_client *c) {
 
 static const bool special[256] = {['\r'] = true, ['\n'] = true, ['\0'] = true};
 
+/* Up to the next CR, LF or NUL.  Blocks first: the compiler compares 16 bytes at a time. */
 static size_t plain_run(str s) {
+    enum { BLOCK = 32 };
     size_t n = 0;
+    for (; s.n - n >= BLOCK; n += BLOCK) {
+        unsigned char found = 0;
+        for (size_t i = 0; i < BLOCK; i++)
+            found |= (unsigned char)(s.p[n + i] == '\r') | (unsigned char)(s.p[n + i] == '\n') |
+                     (unsigned char)(s.p[n + i] == '\0');
+        if (found)
+            break;
+    }
     while (n < s.n && !special[(unsigned char)s.p[n]])
         n++;
     return n;
+}
+
+/* What goes out as it is: whole lines too, as long as none begins with a dot. */
+static size_t regular_run(str s) {
+    size_t n = 0;
+    for (;;) {
+        n += plain_run(str_tail(s, n));
+        bool crlf = s.n - n > 2 && s.p[n] == '\r' && s.p[n + 1] == '\n';
+        if (!crlf || s.p[n + 2] == '.')
+            return n;
+        n += 2;
+    }
 }
 
 static void put_run(struct smtp_client *c, str run) {
@@ -874,7 +896,7 @@ static void put_run(struct smtp_client *c, str run) {
     if (c->line_start && run.p[0] == '.' && !c->chunking) /* RFC 5321 4.5.2 */
         buf_char(body_out(c), '.');
     buf_add(body_out(c), run);
-    c->line_start = false;
+    c->line_start = run.p[run.n - 1] == '\n';
 }
 
 static void put_special(struct smtp_client *c, char what) {
@@ -893,7 +915,7 @@ static void put_lines(struct smtp_client *c, str bytes, bool last) {
             end_line(c);
             continue;
         }
-        str run = str_head(bytes, plain_run(bytes));
+        str run = str_head(bytes, regular_run(bytes));
         put_run(c, run);
         if (run.n < bytes.n)
             put_special(c, bytes.p[run.n]);
@@ -937,7 +959,7 @@ void smtp_client_body(struct smtp_client *c, str bytes, bool last) {
         put_lines(c, bytes, last);
     if (!c->chunking)
         c->body_sent += c->out.n - before;
-    else if (c->chunk.n > 0 && !(last && c->may_end))
+    else if (c->chunk.n > 0 && !last) /* the last one says so, when it may */
         put_chunk(c, false);
     if (last && c->may_end)
         end_body(c);
@@ -991,6 +1013,11 @@ static bool wants_body(const struct smtp_client *c) {
     return !c->chunking || pipelining(c) || c->chunks == 0;
 }
 
+/* A short body waits for the leave to end it, and goes out together with its end. */
+static bool worth_holding(const struct smtp_client *c) {
+    return c->state == S_HELD && c->out.n <= SMTP_CLIENT_BODY_MAX;
+}
+
 static enum smtp_client_want want(const struct smtp_client *c) {
     if (c->failed)
         return SMTP_CLIENT_FAILED;
@@ -1000,7 +1027,7 @@ static enum smtp_client_want want(const struct smtp_client *c) {
         return SMTP_CLIENT_FINAL;
     if (wants_body(c))
         return SMTP_CLIENT_BODY;
-    if (c->out.n > 0)
+    if (c->out.n > 0 && !worth_holding(c))
         return SMTP_CLIENT_OUTPUT;
     if (c->state == S_HANDSHAKE)
         return SMTP_CLIENT_STARTTLS;

@@ -13,7 +13,8 @@
  * smtp_client_deadline() has passed: smtp_client_expire().  Times are milliseconds of any steady clock.
  *
  *     GREETING -> EHLO [-> HELO] -> [STARTTLS -> HANDSHAKE -> EHLO ->] [AUTH ->] READY
- *     READY -> MAIL -> BODY [-> HELD] -> FINAL -> READY          HELD: the body is out, smtp_client_final() is awaited
+ *     READY -> MAIL -> BODY [-> HELD] -> FINAL -> READY          HELD: smtp_client_final() is awaited; of a short body
+ *                                                            nothing is out yet: it goes with its end
  *     READY -> QUIT -> END        MAIL, BODY, HELD, FINAL -> RSET -> READY (refused)
  * Pure: no clock; memory in bufs of its own and in the mail's arena. */
 #ifndef SMTP_SMTP_CLIENT_H

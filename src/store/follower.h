@@ -95,6 +95,7 @@ void follower_limits(struct follower *f, const struct follower_limits *limits);
 /* On: big files stay when their rows go, until it is off and the next transaction is done. */
 void follower_keep(struct follower *f, bool on);
 void follower_push(struct follower *f, struct op *o);
+void follower_hurry(struct follower *f); /* somebody waits for what was pushed: it waits for no company */
 void follower_stop(struct follower *f); /* applies what waits, checkpoints, ends the thread; db is the caller's again */
 void note_free(struct note *n);
 

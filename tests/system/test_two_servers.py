@@ -300,14 +300,6 @@ def test_a_hash_is_one_for_a_configuration(tmp_path):
     assert done.returncode == 0 and done.stdout.startswith("$y$") and "SCRAM-SHA-256$" in done.stdout
 
 
-def test_what_is_not_served_is_refused_at_the_start(tmp_path):
-    file = tmp_path / "penfold.conf"
-    file.write_text(f"user root\ndata {tmp_path}/data\nlisten mx {{\n  address 127.0.0.1:{free_port()}\n}}\n"
-                    "route hook {\n  action webhook\n  url http://127.0.0.1/\n}\n")
-    done = subprocess.run([PENFOLD, "serve", "-c", str(file)], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 78 and f"{file}:6: route hook: webhooks are checked, but not posted yet" in done.stderr
-
-
 @pytest.fixture(scope="module")
 def world_of_one(tmp_path_factory):
     path = tmp_path_factory.mktemp("one")
