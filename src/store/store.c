@@ -297,8 +297,8 @@ static enum err open_directory(struct store *s, struct why *w) {
     enum err e = db_state(s->db)->applied.seq == 0 ? directory_file_recall(&s->directory, s->db, &rows, w) : OK;
     if (rows)
         log_event(EV_STORE_RECALLED, LOG_NUM("entries", rows), LOG_END);
-    if (!e && directory_file_make(&s->directory, s->db, &said) != OK)
-        tell_io(s, IO_DATABASE, ERR_IO, &said);
+    if (!e)
+        tell_io(s, IO_DATABASE, directory_file_make(&s->directory, s->db, &said), &said);
     return e;
 }
 
