@@ -43,22 +43,48 @@ enum err db_entry_delete(struct db *db, uint8_t kind, str key, struct why *w) {
     return query_run(&q, w);
 }
 
-static enum err load_entries(struct db *db, struct directory *d, struct why *w) {
+enum err db_entry_again(struct db *db, uint8_t kind, str key, str fields, uint64_t changed_ms, uint64_t num,
+                        struct why *w) {
+    struct query q;
+    enum err e = query_begin(db, SQL_ENTRY_AGAIN, &q, w);
+    if (e)
+        return e;
+    bind_u64(&q, num);
+    bind_u64(&q, kind);
+    bind_text(&q, key);
+    bind_blob(&q, fields);
+    bind_u64(&q, changed_ms);
+    return query_run(&q, w);
+}
+
+enum err db_entries(struct db *db, db_entry_each *each, void *arg, struct why *w) {
     struct query q;
     bool more = false;
     enum err e = query_begin(db, SQL_ENTRIES, &q, w);
     while (!e && !(e = query_row(&q, &more, w)) && more) {
-        uint64_t num = column_u64(&q), kind = column_u64(&q);
-        str key = column_text(&q), fields = column_text(&q);
-        if (kind < DIRECTORY_DOMAIN || kind > DIRECTORY_TOKEN)
-            continue; /* of a later version that went back: its rows stay */
-        e = directory_put(d, (enum directory_kind)kind, key, fields, num);
-        if (e)
-            e = why(w, e == ERR_NOMEM ? e : ERR_CORRUPT, "database: %s %.*s: %s",
-                    directory_kind_name((enum directory_kind)kind), STR_ARG(key), err_name(e));
+        struct db_entry entry = {.num = column_u64(&q), .kind = (uint8_t)column_u64(&q)};
+        entry.key = column_text(&q);
+        entry.fields = column_text(&q);
+        e = each(arg, &entry);
     }
     query_end(&q);
     return e;
+}
+
+struct loading {
+    struct directory *directory;
+    struct why *w;
+};
+
+static enum err load_entry(void *arg, const struct db_entry *entry) {
+    struct loading *l = arg;
+    enum directory_kind kind = (enum directory_kind)entry->kind;
+    if (kind < DIRECTORY_DOMAIN || kind > DIRECTORY_TOKEN)
+        return OK; /* of a later version that went back: its rows stay */
+    enum err e = directory_put(l->directory, kind, entry->key, entry->fields, entry->num);
+    return e ? why(l->w, e == ERR_NOMEM ? e : ERR_CORRUPT, "database: %s %.*s: %s", directory_kind_name(kind),
+                   STR_ARG(entry->key), err_name(e))
+             : OK;
 }
 
 static enum err load_use(struct db *db, struct directory *d, struct why *w) {
@@ -75,7 +101,8 @@ static enum err load_use(struct db *db, struct directory *d, struct why *w) {
 }
 
 enum err db_entries_load(struct db *db, struct directory *d, struct why *w) {
-    enum err e = load_entries(db, d, w);
+    struct loading l = {d, w};
+    enum err e = db_entries(db, load_entry, &l, w);
     return e ? e : load_use(db, d, w);
 }
 
