@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "store/directory_file.h"
 #include "store/file.h"
 #include "store/sqlite_impl.h"
 #include "sys/clock.h"
@@ -127,6 +128,8 @@ struct directory_db {
     int lock_fd;
     struct db *db;
     struct directory *directory;
+    struct directory_file file;
+    char data[];
 };
 
 static enum err lock(const char *data, int *fd, struct why *w) {
@@ -144,17 +147,22 @@ static enum err lock(const char *data, int *fd, struct why *w) {
 
 enum err directory_db_open(struct directory_db **out, const char *data, struct why *w) {
     char path[JOURNAL_PATH];
+    uint64_t rows = 0;
     if (strlen(data) > 400)
         return why(w, ERR_LIMIT, "%s: this path is too long for a data directory", data);
-    struct directory_db *o = calloc(1, sizeof(*o));
+    struct directory_db *o = calloc(1, sizeof(*o) + strlen(data) + 1);
     if (!o)
         return why(w, ERR_NOMEM, "no memory");
     o->lock_fd = -1;
+    strcpy(o->data, data);
+    directory_file_init(&o->file, disk_system(), o->data);
     o->directory = directory_new(clock_mono_ms());
     enum err e = o->directory ? lock(data, &o->lock_fd, w) : why(w, ERR_NOMEM, "no memory");
     snprintf(path, sizeof(path), "%s/penfold.db", data);
     if (!e)
         e = db_open(&o->db, path, DB_WRITE, w);
+    if (!e && db_state(o->db)->applied.seq == 0) /* it may have been lost */
+        e = directory_file_recall(&o->file, o->db, &rows, w);
     if (!e)
         e = db_entries_load(o->db, o->directory, w);
     if (e)
@@ -190,7 +198,7 @@ static enum err write_entry(struct directory_db *o, enum directory_kind kind, st
         return e;
     }
     e = directory_put(o->directory, kind, key, fields, num);
-    return e ? why(w, e, "no memory") : OK;
+    return e ? why(w, e, "no memory") : directory_file_make(&o->file, o->db, w);
 }
 
 enum err directory_db_put(struct directory_db *o, enum directory_kind kind, str key, str changes, unsigned how,
@@ -218,6 +226,8 @@ enum err directory_db_remove(struct directory_db *o, enum directory_kind kind, s
         else
             (void)directory_remove(o->directory, kind, buf_str(&k));
     }
+    if (!e)
+        e = directory_file_make(&o->file, o->db, w);
     buf_free(&k);
     return e;
 }
