@@ -529,6 +529,8 @@ static void begin_mail(struct delivery_call *c) {
     j->mail.total_ms = MAIL_MS + (int64_t)(j->total / 1024 * 1000);
     if (smtp_client_send(&c->client, &j->mail, &w) == OK) {
         c->sent = true;
+        if (c->client.mail) /* now, so that it is durable by the time the server wants the body */
+            delivery_job_intent(j);
         prepare_conversion(c);
         return;
     }

@@ -71,13 +71,14 @@ static enum err load_delivery(void *arg, const struct db_delivery *d) {
     if (doubt) {
         e.attempts++;
         e.next_ms = sq_now(q) + sq_wait_ms(q->conf->queue_retry.count ? q->conf->queue_retry.list[0] : S("5m"));
-        doubt->rows[doubt->count++] = (struct outcome_row){.index = d->index,
-                                                           .attempts = e.attempts,
-                                                           .outcome = JOB_UNKNOWN,
-                                                           .state = QUEUE_UNKNOWN, /* one that is held stays so */
-                                                           .late_told = d->late_told,
-                                                           .next_ms = e.next_ms,
-                                                           .text = S("sent whole; the answer is not known")};
+        doubt->rows[doubt->count++] =
+            (struct outcome_row){.index = d->index,
+                                 .attempts = e.attempts,
+                                 .outcome = JOB_UNKNOWN,
+                                 .state = QUEUE_UNKNOWN, /* one that is held stays so */
+                                 .late_told = d->late_told,
+                                 .next_ms = e.next_ms,
+                                 .text = S("it may have been delivered: the answer is not known")};
         log_event(EV_QUEUE_UNKNOWN, LOG_STR("id", d->id), LOG_NUM("recipient", d->index), LOG_END);
     }
     sq_enter(q, m, &e);
