@@ -52,6 +52,11 @@ static bool site_matches(const struct conf_site *b, str site, str domain) {
     return false;
 }
 
+/* A server that a route names expects our mail; strangers are spared. */
+static bool is_named(str site) {
+    return str_starts(site, S("smarthost:")) || str_starts(site, S("lmtp:"));
+}
+
 struct queue_rule sq_rule_of(void *arg, str site, str domain) {
     const struct conf *c = ((struct store_queue *)arg)->conf;
     struct queue_rule r = {0};
@@ -62,6 +67,8 @@ struct queue_rule sq_rule_of(void *arg, str site, str domain) {
             take_rate(c->sites[i].rate, &r);
             break;
         }
+    if (!r.window_max && is_named(site))
+        r.window_max = (unsigned)c->smarthost_concurrency_max;
     return r;
 }
 
