@@ -262,6 +262,7 @@ void delivery_call_sweep(struct delivery_core *core, bool all);
 
 /* delivery_pipe.c */
 void delivery_pipe_begin(struct delivery_job *j);
+void delivery_pipe_go(struct delivery_job *j); /* may end it */
 void delivery_pipe_feed(struct delivery_job *j);
 void delivery_pipe_supervisor(struct delivery_core *core, const struct frame *f, struct delivery_pipe **started);
 void delivery_pipe_end_all(struct delivery_job *j);

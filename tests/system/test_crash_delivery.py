@@ -13,6 +13,8 @@ import threading
 import time
 import urllib.error
 
+import pytest
+
 import dns
 from conftest import PENFOLD, SOAK, Penfold, Smtp, free_port, wait_until
 from ledger import Ledger, Mail, message
@@ -246,6 +248,7 @@ class World:
 
     def close(self):
         if self.p.process.poll() is None:
+            self.p.process.send_signal(signal.SIGCONT)
             self.p.stop(limit=60)
         self.smart.close()
         self.lmtp.close()
@@ -374,5 +377,39 @@ def test_nothing_is_lost_and_nothing_doubled(tmp_path):
         for number in range(BATCHES):
             chosen = PLANS if not SOAK else rng.sample(PLANS, len(PLANS))
             batch(world, number, chosen + rng.sample(AT_RANDOM, len(AT_RANDOM) if SOAK else 2), rng)
+    finally:
+        world.close()
+
+
+BEGUN = """#!/bin/sh
+f=$(mktemp "%s/.XXXXXX") && touch "%s/begun" && sleep 0.3 && cat >"$f" && mv "$f" "%s/${f##*/.}"
+"""
+
+
+@pytest.mark.parametrize("victim", ["delivery", "store"])
+def test_a_command_gets_no_half_a_message(tmp_path, victim):
+    """Its input ends when the message does, and not when those who feed it die."""
+    for folder in [tmp_path, *list(tmp_path.parents)[:2]]:
+        os.chmod(folder, 0o755)
+    world = World(tmp_path)
+    begun = world.got / "begun"
+    try:
+        (tmp_path / "command").write_text(BEGUN.replace("%s", str(world.got)))
+        before, supervisor = world.p.roles(), world.p.process.pid
+        s = Smtp(world.p.smtp)
+        s.cmd("EHLO soak.example")
+        mail = s.message(message("half", 3_000_000, random.Random(1)), "u1@here.test", ["p1@pipe.test"]).rsplit(" ", 1)[1]
+        s.close()
+        wait_until(begun.exists, what="the command")
+        os.kill(supervisor, signal.SIGSTOP)  # it would end the command at once
+        kill_all(before[victim])
+        time.sleep(0.5)  # nothing is to happen
+        assert [f.name for f in world.got.iterdir() if f.name[0] != "."] == ["begun"]
+        os.kill(supervisor, signal.SIGCONT)
+        wait_until(lambda: world.replaced(victim, before[victim]), 60, f"a new {victim}")
+        wait_until(lambda: world.story(mail)["Queue"][0]["State"] == "delivered", 30, "the delivery")
+        begun.unlink()
+        assert [f.stat().st_size > 3_000_000 for f in world.got.iterdir() if f.name[0] != "."] == [True]
+        assert [a["Outcome"] for a in world.story(mail)["Attempts"]] == ["unknown", "delivered"]
     finally:
         world.close()
