@@ -97,7 +97,8 @@ class Session:
                 self.handshake()
             if self.server.drop == "greeting":
                 return
-            self.say(self.server.greeting)
+            greeting = self.server.greeting
+            self.say(greeting(self, b"") if callable(greeting) else greeting)
             while True:
                 self.command(self.line())
         except (Gone, OSError, ssl.SSLError, ValueError):
