@@ -32,10 +32,10 @@ struct mail {
     struct list due;  /* in q->due or q->later while something is owed and no report is on its way */
     struct list jobs; /* struct job, by of_mail */
     uint64_t due_ms;
-    char *id; /* once a report was begun */
-    bool reporting;
-    uint32_t active;     /* of its entries: in jobs */
-    struct fresh *fresh; /* NULL: its record must be read */
+    char *id;                /* once a report was begun */
+    bool reporting, brought; /* brought: its report was accepted */
+    uint32_t active;         /* of its entries: in jobs */
+    struct fresh *fresh;     /* NULL: its record must be read */
 };
 
 /* A new message is handed on from memory: what was just written is not read again. */
@@ -391,6 +391,7 @@ static void told(struct store_queue *q, const struct envelope *v) {
         return;
     for (str s = v->report_rcpts; take_u32(&s, &index);)
         forget_owed(m, index, v->report_kind == JOB_LATE);
+    m->brought = m->reporting;
     log_event(EV_REPORT_SENT, LOG_STR("id", v->report_of), LOG_END);
     mail_settle(q, m);
 }
@@ -736,7 +737,7 @@ static struct frame_job_done done_of(const struct job *j) {
                                    .ended_us = now_of(j->q) * 1000};
 }
 
-/* The end of a report that brought nothing: another time. */
+/* What has come to be owed meanwhile is told at once; one that brought nothing another time. */
 static void report_end(struct job *j) {
     struct store_queue *q = j->q;
     struct mail *m = j->mail;
@@ -745,8 +746,9 @@ static void report_end(struct job *j) {
     if (!list_empty(&m->owed)) {
         m->due_ms = now_of(q) + REPORT_AGAIN_MS;
         list_remove(&m->due);
-        list_add_tail(&q->later, &m->due);
+        list_add_tail(m->brought ? &q->due : &q->later, &m->due);
     }
+    m->brought = false;
     job_free(j);
 }
 
