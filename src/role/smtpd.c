@@ -493,7 +493,8 @@ static enum err read_spooled(struct smtpd_spool *session, int fd) {
             continue;
         if (n <= 0)
             return n < 0 ? ERR_IO : OK;
-        smtpd_spool_add(session, str_n(bytes, (size_t)n));
+        if (!smtpd_spool_add(session, str_n(bytes, (size_t)n)))
+            return OK; /* smtpd_spool_run() says so; a file may have a hole as large as the disk never was */
     }
 }
 

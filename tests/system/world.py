@@ -35,7 +35,7 @@ def alive(pid):
 class World:
     """The server, those it delivers to, and the books."""
 
-    def __init__(self, path, program=PENFOLD):
+    def __init__(self, path, program=PENFOLD, more=""):
         self.path, self.ledger, self.at, self.seen_mails, self.uids = path, Ledger(), lambda step: None, {}, {}
         self.smart, self.lmtp = (Receiver(replies=self.replies(), lmtp=lmtp) for lmtp in (False, True))
         self.names = dns.Server(path, {"mx.test": "@ MX 10 mx\nmx A 127.0.0.1\n"}, ttl=1)
@@ -48,7 +48,7 @@ class World:
         self.make_certificate()
         self.p = Penfold(path / "data", ["-c", str(path / "penfold.conf")], command="serve", ports=False)
         self.p.argv[0] = str(program)
-        (path / "penfold.conf").write_text(self.config())
+        (path / "penfold.conf").write_text(self.config() + more)
         self.p.start()
         for user in USERS:
             self.p.api(f"/api/v1/admin/accounts/{user}@here.test?how=new", "PUT", {"password": "secret"})
