@@ -179,8 +179,10 @@ void delivery_pipe_feed(struct delivery_job *j) {
         write_all(j, piece);
         delivery_job_used(j, piece.n);
     }
-    if (j->consumed >= j->total)
-        end_all(j);
+    if (j->consumed < j->total)
+        return;
+    j->out = true;
+    end_all(j);
 }
 
 /* ---- from outside ---- */
