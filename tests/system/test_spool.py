@@ -19,10 +19,8 @@ MAIL = "EHLO x\r\nMAIL FROM:<{}>\r\nRCPT TO:<u1@here.test>\r\nDATA\r\nSubject: {
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     path = tmp_path_factory.mktemp("spool")
-    for folder in [path, *list(path.parents)[:2]]:
-        os.chmod(folder, 0o755)
-    w = World(path, more=f"spool {path}/spool\n")
-    w.spool, w.outside = path / "spool", path / "outside"
+    w = World(path, more="spool {open}/spool\n")
+    w.spool, w.outside = w.open / "spool", w.open / "outside"
     w.outside.mkdir()
     yield w
     w.close()

@@ -5,10 +5,13 @@ recipient or a message), "RSET".
 """
 import base64
 import os
+import pathlib
 import random
+import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -39,16 +42,17 @@ class World:
         self.path, self.ledger, self.at, self.seen_mails, self.uids = path, Ledger(), lambda step: None, {}, {}
         self.smart, self.lmtp = (Receiver(replies=self.replies(), lmtp=lmtp) for lmtp in (False, True))
         self.names = dns.Server(path, {"mx.test": "@ MX 10 mx\nmx A 127.0.0.1\n"}, ttl=1)
-        self.submission, self.got = free_port(), path / "got"
-        self.got.mkdir(mode=0o777)
+        self.submission, self.open = free_port(), pathlib.Path(tempfile.mkdtemp(prefix="penfold-"))
+        self.open.chmod(0o755)  # for other users: pytest's own folder is shut again by each pytest that starts
+        self.got, self.command = self.open / "got", self.open / "command"
+        self.got.mkdir()
         self.got.chmod(0o777)
-        script = path / "command"
-        script.write_text(COMMAND % (self.got, self.got))
-        script.chmod(0o755)
+        self.command.write_text(COMMAND % (self.got, self.got))
+        self.command.chmod(0o755)
         self.make_certificate()
         self.p = Penfold(path / "data", ["-c", str(path / "penfold.conf")], command="serve", ports=False)
         self.p.argv[0] = str(program)
-        (path / "penfold.conf").write_text(self.config() + more)
+        (path / "penfold.conf").write_text(self.config() + more.format(open=self.open))
         self.p.start()
         for user in USERS:
             self.p.api(f"/api/v1/admin/accounts/{user}@here.test?how=new", "PUT", {"password": "secret"})
@@ -70,7 +74,7 @@ class World:
                 + route.format("smart", "smarthost", f"host 127.0.0.1:{self.smart.port}")
                 + route.format("out", "smarthost", f"host 127.0.0.1:{self.smart.port}")
                 + route.format("lmtp", "lmtp", f"host 127.0.0.1:{self.lmtp.port}")
-                + route.format("pipe", "pipe", f"command {self.path}/command\n  run_as nobody"))
+                + route.format("pipe", "pipe", f"command {self.command}\n  run_as nobody"))
 
     # ---- the other servers ----
 
@@ -161,6 +165,7 @@ class World:
         self.smart.close()
         self.lmtp.close()
         self.names.stop()
+        shutil.rmtree(self.open)
 
 
 class Sender(threading.Thread):
