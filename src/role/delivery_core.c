@@ -408,10 +408,14 @@ static void on_body(struct delivery_job *j, str bytes) {
 }
 
 static void on_go(struct delivery_job *j) {
+    bool first = !j->go;
     j->go = true;
     if (j->call)
         smtp_client_final(&j->call->client);
-    feed(j);
+    if (first && j->kind == JOB_PIPE && j->intent)
+        delivery_pipe_go(j);
+    else
+        feed(j);
 }
 
 /* The message is out: what the other side says of it is worth waiting for. */

@@ -280,6 +280,7 @@ void delivery_convert_end(struct delivery_job *j);
 
 /* delivery_pipe.c */
 void delivery_pipe_begin(struct delivery_job *j);
+void delivery_pipe_go(struct delivery_job *j); /* may end it */
 void delivery_pipe_feed(struct delivery_job *j);
 void delivery_pipe_supervisor(struct delivery_core *core, const struct frame *f, struct delivery_pipe **started);
 void delivery_pipe_end_all(struct delivery_job *j);

@@ -128,9 +128,14 @@ static void run(struct delivery_job *j, size_t rcpt) {
     core->ops->to_supervisor(&f);
 }
 
-/* One command for each recipient, all at once: they share the pieces of the body as these come. */
+/* A command may have done its work before its input ends: the intent is written before it is started. */
 void delivery_pipe_begin(struct delivery_job *j) {
     snprintf(j->seen.host, sizeof j->seen.host, "%.*s", STR_ARG(j->route));
+    delivery_job_intent(j);
+}
+
+/* One command for each recipient, all at once: they share the pieces of the body as these come. */
+void delivery_pipe_go(struct delivery_job *j) {
     for (size_t i = 0; i < j->rcpt_count; i++)
         run(j, i);
     if (j->pipe_count == 0)
@@ -165,13 +170,11 @@ static void end_all(struct delivery_job *j) {
     }
 }
 
-/* The end of its input is for a command what the final dot is for a server. */
 void delivery_pipe_feed(struct delivery_job *j) {
     bool last = false;
     str piece;
     if (!all_take(j))
         return;
-    delivery_job_intent(j);
     while (all_take(j) && (piece = delivery_job_body(j, SMTP_CLIENT_BODY_MAX, &last)).n > 0) {
         write_all(j, piece);
         delivery_job_used(j, piece.n);
@@ -179,8 +182,7 @@ void delivery_pipe_feed(struct delivery_job *j) {
     if (j->consumed < j->total)
         return;
     j->out = true;
-    if (j->go)
-        end_all(j);
+    end_all(j);
 }
 
 /* ---- from outside ---- */

@@ -493,7 +493,8 @@ static enum err read_spooled(struct smtpd_spool *session, int fd) {
             continue;
         if (n <= 0)
             return n < 0 ? ERR_IO : OK;
-        smtpd_spool_add(session, str_n(bytes, (size_t)n));
+        if (!smtpd_spool_add(session, str_n(bytes, (size_t)n)))
+            return OK; /* smtpd_spool_run() says so; a file may have a hole as large as the disk never was */
     }
 }
 
@@ -547,6 +548,7 @@ static void on_peer_frame(void *arg, struct link *l, const struct frame *f, int 
     if (fd >= 0)
         close(fd);
     smtpd_core_frame(&smtpd.core, f);
+    exit_when_empty(); /* a report or the like was the last to end */
 }
 
 static void on_peer_close(void *arg, struct link *l) {
@@ -557,6 +559,7 @@ static void on_peer_close(void *arg, struct link *l) {
         smtpd.links[r] = NULL;
         smtpd_core_down(&smtpd.core, r);
     }
+    exit_when_empty();
 }
 
 static void on_store_drained(void *arg, struct link *l) {

@@ -1050,7 +1050,7 @@ static void spool(struct smtpd_core *core, str user, bool trusted, str text) {
     host.spool = (struct frame_spool_done){0};
     struct smtpd_spool *p = smtpd_spool_new(core, 5, user, trusted);
     assert_non_null(p);
-    smtpd_spool_add(p, text);
+    assert_true(smtpd_spool_add(p, text));
     smtpd_spool_run(p, OK);
     while (answer(core))
         ;

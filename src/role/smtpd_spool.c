@@ -122,8 +122,9 @@ struct smtpd_spool *smtpd_spool_new(struct smtpd_core *core, uint64_t tag, str u
     return NULL;
 }
 
-void smtpd_spool_add(struct smtpd_spool *p, str bytes) {
+bool smtpd_spool_add(struct smtpd_spool *p, str bytes) {
     buf_add(&p->file, bytes);
+    return !p->file.full;
 }
 
 void smtpd_spool_run(struct smtpd_spool *p, enum err e) {

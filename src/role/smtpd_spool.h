@@ -11,7 +11,7 @@ struct smtpd_spool;
 
 /* NULL: it was answered at once.  user, trusted: whose file it is, as of a caller. */
 struct smtpd_spool *smtpd_spool_new(struct smtpd_core *core, uint64_t tag, str user, bool trusted);
-void smtpd_spool_add(struct smtpd_spool *p, str bytes);
+bool smtpd_spool_add(struct smtpd_spool *p, str bytes); /* false: it is too large already */
 /* The file is whole (or, with an error, could not be read): from now on it ends by itself, with SPOOL_DONE. */
 void smtpd_spool_run(struct smtpd_spool *p, enum err e);
 

@@ -53,6 +53,7 @@ static void told(struct store_queue *q, const struct envelope *v) {
         return;
     for (str s = v->report_rcpts; take_u32(&s, &index);)
         sq_forget_owed(m, index, v->report_kind == JOB_LATE);
+    m->brought = m->reporting;
     log_event(EV_REPORT_SENT, LOG_STR("id", v->report_of), LOG_END);
     sq_mail_settle(q, m);
 }

@@ -39,10 +39,10 @@ struct mail {
     struct list due;  /* in q->due or q->later while something is owed and no report is on its way */
     struct list jobs; /* struct job, by of_mail */
     uint64_t due_ms;
-    char *id; /* once a report was begun */
-    bool reporting;
-    uint32_t active;     /* of its entries: in jobs */
-    struct fresh *fresh; /* NULL: its record must be read */
+    char *id;                /* once a report was begun */
+    bool reporting, brought; /* brought: its report was accepted */
+    uint32_t active;         /* of its entries: in jobs */
+    struct fresh *fresh;     /* NULL: its record must be read */
 };
 
 /* A new message is handed on from memory: what was just written is not read again. */

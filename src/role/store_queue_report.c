@@ -68,7 +68,7 @@ void sq_look_end(struct job *j) {
 
 /* ---- reports ---- */
 
-/* The end of a report that brought nothing: another time. */
+/* What has come to be owed meanwhile is told at once; one that brought nothing another time. */
 void sq_report_end(struct job *j) {
     struct store_queue *q = j->q;
     struct mail *m = j->mail;
@@ -77,8 +77,9 @@ void sq_report_end(struct job *j) {
     if (!list_empty(&m->owed)) {
         m->due_ms = sq_now(q) + REPORT_AGAIN_MS;
         list_remove(&m->due);
-        list_add_tail(&q->later, &m->due);
+        list_add_tail(m->brought ? &q->due : &q->later, &m->due);
     }
+    m->brought = false;
     sq_job_free(j);
 }
 

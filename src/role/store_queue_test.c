@@ -530,6 +530,40 @@ static void a_failure_is_reported_once(void **state) {
     bench_close();
 }
 
+/* Two transactions of one message: the second fails while the report of the first is being built. */
+static void what_fails_meanwhile_is_reported_at_once(void **state) {
+    (void)state;
+    bench_open("site_recipients_max 1\n");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY);
+    char id[ID_SIZE + 1];
+    struct sent m = relayed;
+    m.count = 2;
+    m.kinds[1] = JOB_RELAY;
+    m.targets[1] = "x.test";
+    mail(smtpd, 1, &m);
+    memcpy(id, last_id, sizeof(id));
+    tell_site(k);
+    uint64_t second = wait_job(k, 2), first = 0;
+    struct frame f;
+    for (str s = buf_str(&k->got); !first && s.n && frame_take(&s, &f) == OK;)
+        first = f.type == FRAME_JOB ? f.job.job : 0;
+    result(k, first, 0, JOB_FAILED);
+    done(k, first, JOB_FINE);
+    uint64_t report = wait_job(smtpd, 1);
+    result(k, second, 1, JOB_FAILED);
+    done(k, second, JOB_FINE);
+    settle();
+    assert_int_equal(count_of(smtpd, FRAME_JOB, NULL), 1);
+    reports(smtpd, id, S("\0\0\0\0"), JOB_FAILED);
+    done(smtpd, report, JOB_FINE);
+    report = wait_job(smtpd, 2);
+    reports(smtpd, id, S("\1\0\0\0"), JOB_FAILED);
+    done(smtpd, report, JOB_FINE);
+    settle();
+    assert_int_equal(store_queue_jobs(bench.queue), 0);
+    bench_close();
+}
+
 static void too_old_is_returned(void **state) {
     (void)state;
     bench_open("queue_expire 1h\nqueue_delay_notice 20m\n");
@@ -1058,6 +1092,7 @@ int main(void) {
         cmocka_unit_test(what_is_deferred_is_tried_again),
         cmocka_unit_test(a_restart_forgets_nothing),
         cmocka_unit_test(a_failure_is_reported_once),
+        cmocka_unit_test(what_fails_meanwhile_is_reported_at_once),
         cmocka_unit_test(too_old_is_returned),
         cmocka_unit_test(nobody_is_told_who_does_not_want_it),
         cmocka_unit_test(success_is_told_where_it_is_asked_for),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@ enum { ARGS_MAX = 64, TEXT_MAX = 4096, CANNOT_RUN = 126 };
 
 static struct pipe_run {
     pid_t pid; /* 0: the row is free */
+    int fd; /* a copy of the role's end: should the role die, its command must not take that for the end of its input */
     struct super_proc *owner;
     uint64_t tag;
 } pipes[SUPER_PIPES_MAX];
@@ -53,6 +55,7 @@ struct command {
     bool change_user;
     uid_t uid;
     gid_t gid;
+    pid_t supervisor;
     char user[64], home[256];
 };
 
@@ -111,6 +114,8 @@ static _Noreturn void become(const struct command *m, int fd) {
     if (m->change_user && (initgroups(m->user, m->gid) != 0 || setresgid(m->gid, m->gid, m->gid) != 0 ||
                            setresuid(m->uid, m->uid, m->uid) != 0))
         _exit(CANNOT_RUN);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != m->supervisor) /* it ends as the roles do */
+        _exit(CANNOT_RUN);
     if (chdir(m->home) != 0 && chdir("/") != 0)
         _exit(CANNOT_RUN);
     for (int to = 0; to <= STDERR_FILENO; to++)
@@ -157,7 +162,7 @@ static enum err prepare(struct command *m, const struct conf *c, const struct fr
 }
 
 void super_pipe_run(const struct conf *c, struct super_proc *p, const struct frame_pipe_run *f) {
-    struct command m = {0};
+    struct command m = {.supervisor = getpid()};
     struct why w = {0};
     int fd[2] = {-1, -1};
     struct pipe_run *row = free_row();
@@ -168,24 +173,31 @@ void super_pipe_run(const struct conf *c, struct super_proc *p, const struct fra
     if (e == OK && pid < 0)
         e = why(&w, ERR_IO, "%s", strerror(errno));
     if (e == OK)
-        *row = (struct pipe_run){pid, p, f->tag};
+        *row = (struct pipe_run){pid, fd[0], p, f->tag};
     answer(p, f->tag, e, w.text, e == OK ? fd[0] : -1);
-    for (int i = 0; i < 2; i++)
-        if (fd[i] >= 0)
-            close(fd[i]);
+    if (fd[1] >= 0)
+        close(fd[1]);
+    if (e != OK && fd[0] >= 0)
+        close(fd[0]);
     command_free(&m);
+}
+
+/* Its group, or itself when it is not yet one. */
+static void kill_run(const struct pipe_run *r) {
+    kill(-r->pid, SIGKILL);
+    kill(r->pid, SIGKILL);
 }
 
 void super_pipe_kill(const struct super_proc *p, uint64_t tag) {
     for (size_t i = 0; i < SUPER_PIPES_MAX; i++)
         if (pipes[i].pid && pipes[i].owner == p && pipes[i].tag == tag)
-            kill(-pipes[i].pid, SIGKILL);
+            kill_run(&pipes[i]);
 }
 
 void super_pipe_orphaned(const struct super_proc *p) {
     for (size_t i = 0; i < SUPER_PIPES_MAX; i++)
         if (pipes[i].pid && pipes[i].owner == p) {
-            kill(-pipes[i].pid, SIGKILL);
+            kill_run(&pipes[i]);
             pipes[i].owner = NULL;
         }
 }
@@ -200,6 +212,7 @@ bool super_pipe_reaped(pid_t pid, int status) {
         struct frame f = {.type = FRAME_PIPE_ENDED, .pipe_ended = {r->tag, code, signaled}};
         if (r->owner && r->owner->link)
             link_send(r->owner->link, &f);
+        close(r->fd);
         *r = (struct pipe_run){0};
         return true;
     }

@@ -72,11 +72,12 @@ static void refuse(const char *name, const char *reason) {
 /* Never through a link, never a device, never a file with a second name somewhere else. */
 static int open_file(const char *name, struct stat *st) {
     int fd = openat(spool.dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0 && errno != ELOOP && errno != ENXIO) /* a link, a socket: it stays what it is */
         return -1;
-    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_nlink == 1 && !(st->st_mode & 022))
+    if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_nlink == 1 && !(st->st_mode & 022))
         return fd;
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     refuse(name, "it is no ordinary file of one user");
     return -1;
 }

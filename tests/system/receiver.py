@@ -22,7 +22,8 @@ class Gone(Exception):
 
 
 class Receiver:
-    """`replies` answers a command by the start of its line: bytes, or a function of (session, line).
+    """`replies` answers a command by the start of its line: bytes, or a function of (session, line); "." is the final dot,
+    with the mail among `mails` already.
     `drop`: the connection is closed when a line begins with it ("greeting", "dot": after the final dot, unanswered)."""
 
     def __init__(self, extensions=("PIPELINING", "8BITMIME", "SIZE 1000000"), tls=None, implicit=False, lmtp=False, replies=None,
@@ -96,7 +97,8 @@ class Session:
                 self.handshake()
             if self.server.drop == "greeting":
                 return
-            self.say(self.server.greeting)
+            greeting = self.server.greeting
+            self.say(greeting(self, b"") if callable(greeting) else greeting)
             while True:
                 self.command(self.line())
         except (Gone, OSError, ssl.SSLError, ValueError):
@@ -187,7 +189,7 @@ class Session:
             self.server.mails.append(self.mail)
         final = self.server.replies.get(".")
         if final:
-            self.say(final)
+            self.say(final(self, b".") if callable(final) else final)
         else:
             self.say(b"250 2.0.0 taken\r\n" * (len(self.mail["to"]) if self.server.lmtp else 1))
 

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import BUILD, free_port, wait_until
 from frames import Link, pack
-from receiver import Receiver, certificate, dns_answer
+from receiver import Gone, Receiver, certificate, dns_answer
 
 DELIVERY = os.path.join(BUILD, "libexec", "penfold", "delivery")
 STORE, RESOLVER = 2, 6
@@ -830,6 +830,112 @@ def test_many_jobs_at_once(delivery):
     for n in range(1, 301):
         assert outcomes(d.store.wait(n)) == [DELIVERED]
     assert len(server.mails) == 300
+
+
+# ---- servers that mean harm ----
+
+SAID = {"greeting": b"220 receiver\r\n", "EHLO": b"250 receiver\r\n", "STARTTLS": b"220 go\r\n", "MAIL": b"250 ok\r\n", "RCPT": b"250 ok\r\n",
+        "DATA": b"354 go\r\n", "body": b"250 ok\r\n", ".": b"250 taken\r\n", "QUIT": b"221 bye\r\n"}
+
+
+def without_end(piece):
+    """Until the client has had enough; a client that never has is told by the test's own bound."""
+    def attack(session, said):
+        for _ in range(256 * 1024 * 1024 // len(piece)):
+            session.say(piece)
+        session.server.swallowed = True
+        raise Gone
+    return attack
+
+
+def drop(session, said):
+    raise Gone
+
+
+def byte_by_byte(session, said):
+    for byte in said:
+        session.say(bytes([byte]))
+        time.sleep(0.001)
+
+
+ATTACKS = {
+    "drop": drop,
+    "a byte at a time": byte_by_byte,
+    "a line without end": without_end(b"2" * 65536),
+    "lines without end": without_end(b"250-x\r\n" * 8192),
+    "continued for ever": lambda s, said: without_end((said[:3] + b"-x\r\n") * 8192)(s, said),
+    "NULs": lambda s, said: s.say(said[:4] + b"\0\0" + said[4:]),
+    "NULs without end": without_end(bytes(65536)),
+    "a bare LF": lambda s, said: s.say(said.replace(b"\r\n", b"\n")),
+    "all answers at once": lambda s, said: s.say(said + b"250 ok\r\n" * 3 + b"354 go\r\n" + b"250 taken\r\n" * 3),
+    "another protocol": lambda s, said: s.say(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n"),
+    "the wrong class": lambda s, said: s.say(b"354 go\r\n" if said[:1] == b"2" else b"250 ok\r\n"),
+    "no number": lambda s, said: s.say(b"ok\r\n"),
+    "half a line": lambda s, said: (s.say(said[:5]), drop(s, said)),
+}
+
+
+def hostile(step, attack, tls):
+    """A server that is well behaved up to this step, and goes on afterwards as if nothing had been."""
+    def strike(session, line):
+        attack(session, SAID[step])
+        if step == "STARTTLS":
+            session.handshake()
+        elif step == "MAIL":
+            session.mail = {"from": line, "to": [], "tls": False, "user": None, "data": b""}
+        elif step == "RCPT":
+            session.mail["to"].append(line)
+        elif step == "DATA":
+            while b"\r\n.\r\n" not in session.data:
+                session.more()
+            session.data = b""
+            session.taken()
+        return b""
+
+    def body(session, line):
+        session.say(b"354 go\r\n")
+        session.exactly(1000)
+        attack(session, SAID[step])
+        while True:
+            session.more()
+
+    if step == "greeting":
+        return Receiver(greeting=strike)
+    return Receiver(["PIPELINING"] + ["STARTTLS"] * (step == "STARTTLS"), tls=tls, replies={"DATA": body} if step == "body" else {step: strike})
+
+
+def memory_of(process):
+    """The most it ever had, in MiB."""
+    with open(f"/proc/{process.pid}/status") as f:
+        return int(next(line.split()[1] for line in f if line.startswith("VmHWM:"))) // 1024
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_hostile_servers(delivery, tls_files, name):
+    """Whatever they do, at each step: the job ends, mail is not taken for delivered, little memory is used, others are served."""
+    good = Receiver()
+    d = delivery(route())
+    message = MESSAGE + b"0123456789abcde\r\n" * 600_000  # more than the sockets hold
+    servers = {step: hostile(step, ATTACKS[name], tls_files) for step in SAID}
+    for number, (step, server) in enumerate(servers.items(), 1):
+        d.store.job(number, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"], message if step == "body" else MESSAGE)
+    for number in range(100, 120):
+        d.store.job(number, SMARTHOST, f"127.0.0.1:{good.port}", ["b@example.com"])
+    for number in range(100, 120):
+        assert outcomes(d.store.wait(number)) == [DELIVERED]
+    ended = {step: outcomes(d.store.wait(number, 60))[0] for number, step in enumerate(servers, 1)}
+    assert ended == {step: expected(name, step) for step in servers}
+    assert memory_of(d.process) < 48 or "-san" in BUILD
+    d.control.send("drain")  # and with it QUIT
+    assert d.process.wait(15) == 0
+    assert not any(getattr(server, "swallowed", False) for server in servers.values())
+
+
+def expected(name, step):
+    harmless = name in ("a byte at a time", "NULs", "a bare LF")
+    if step == "QUIT" or (harmless and step != "body") or (name == "all answers at once" and step == "."):
+        return DELIVERED
+    return UNKNOWN if step == "." else DEFERRED
 
 
 def test_frames_in_any_order(delivery):
