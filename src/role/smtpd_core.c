@@ -130,6 +130,7 @@ static void judge_mail(struct smtpd_session *s) {
         return;
     }
     if (!asked) {
+        s->limit_taken = false; /* for a message that the store then had no room for */
         forget_route(s);
         s->route = smtpd_route_new(s);
     }
@@ -530,6 +531,8 @@ void smtpd_session_free(struct smtpd_session *s) {
     core->ops->log(EV_SMTP_DISCONNECT, s, str_of(s->smtp.reason));
     forget_route(s);
     send_session(s);
+    if (s->waits != SMTPD_FOR_STORE) /* it ended between the last byte and the decision: nobody will finish its mail */
+        drop_mail(s);
     forget_mail(s);
     if (s->waits == SMTPD_FOR_LIMIT)
         map_remove(&core->waiting, s->limit_tag);

@@ -704,6 +704,24 @@ static void test_routes_that_see_the_header(void **state) {
     close_core(&core);
 }
 
+/* The rules ask the directory when the last byte has come; the client goes before it answers. */
+static void test_gone_while_the_message_is_judged(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    open_core(&core, S(HEADER_ROUTES));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<ada@example.org>\r\nDATA\r\nX: y\r\n"));
+    smtpd_core_frame(&core, &(struct frame){FRAME_DIRECTORY_CHANGED});
+    buf_reset(&host.names);
+    assert_int_equal(run(s, S("\r\n.\r\n")), SMTPD_WAIT);
+    expect_frames(S("mail_body lookup "));
+    hang_up(s);
+    assert_true(str_ifind_str(buf_str(&host.names), S("mail_abort")) != SIZE_MAX);
+    assert_int_equal(core.mails.used, 0);
+    (void)answer(&core); /* nobody waits for it */
+    close_core(&core);
+}
+
 static void test_a_loop_ends(void **state) {
     (void)state;
     struct smtpd_core core;
@@ -1077,6 +1095,7 @@ int main(void) {
         cmocka_unit_test(test_local_users),
         cmocka_unit_test(test_limits_of_an_account),
         cmocka_unit_test(test_routes_that_see_the_header),
+        cmocka_unit_test(test_gone_while_the_message_is_judged),
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),
