@@ -669,6 +669,31 @@ static void operators_act(void **state) {
     bench_close();
 }
 
+/* Deleted while it waits for a worker, or while its body is read: the worker has not heard of it when it is told. */
+static void deleted_before_it_is_given(void **state) {
+    (void)state;
+    bench_open("queue_retry 5m\n");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY), *reader = peer(2, ROLE_HTTPD);
+    mail(smtpd, 1, &relayed);
+    tell_site(k);
+    drop_peer(k);
+    settle();
+    bench.now_ms += 6 * 60000;
+    settle();
+    assert_int_equal(act(reader, QUEUE_DO_DELETE, "id", last_id), 1);
+    k = peer(1, ROLE_DELIVERY);
+    uint64_t job = wait_job(k, 1);
+    assert_true(give(k, (struct frame){.type = FRAME_JOB_INTENT, .job_intent = {job}}));
+    (void)wait_for(k, FRAME_JOB_CANCEL, 1);
+    settle();
+    assert_int_equal(count_of(k, FRAME_JOB_GO, NULL), 0);
+    done(k, job, JOB_OURS);
+    settle();
+    assert_int_equal(story(reader, last_id).states[0], QUEUE_DELETED);
+    assert_int_equal(store_queue_jobs(bench.queue), 0);
+    bench_close();
+}
+
 static void a_worker_that_goes(void **state) {
     (void)state;
     bench_open("queue_retry 5m\n");
@@ -1062,6 +1087,7 @@ int main(void) {
         cmocka_unit_test(nobody_is_told_who_does_not_want_it),
         cmocka_unit_test(success_is_told_where_it_is_asked_for),
         cmocka_unit_test(operators_act),
+        cmocka_unit_test(deleted_before_it_is_given),
         cmocka_unit_test(a_worker_that_goes),
         cmocka_unit_test(the_queue_is_full),
         cmocka_unit_test(odd_frames_drop_the_worker),
