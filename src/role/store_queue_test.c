@@ -11,13 +11,16 @@
 #include <cmocka.h>
 #include <ftw.h>
 #include <poll.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fields.h"
 #include "role/store_core.h"
 #include "smtp/envelope.h"
 #include "store/file_fault.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 enum { PEERS = 4, START_MS = 1700000000 };
@@ -721,6 +724,51 @@ static void a_worker_that_goes(void **state) {
     bench_close();
 }
 
+static int stories_kept(void) {
+    char path[250];
+    sqlite3 *sqlite = NULL;
+    sqlite3_stmt *s = NULL;
+    snprintf(path, sizeof(path), "%s/penfold.db", bench.dir);
+    assert_int_equal(sqlite3_open(path, &sqlite), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(sqlite, "SELECT count(*) FROM story", -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    int count = sqlite3_column_int(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(sqlite);
+    return count;
+}
+
+/* Each refused transaction was one more count of its stories, until history seemed full and was forgotten. */
+static void a_full_disk_forgets_no_history(void **state) {
+    (void)state;
+    enum { COUNTED = 210, BLOCKED = 500, TRIES_MS = 2500, LAST = 210 };
+    static const struct sent gone = {
+        .sender = "s@y.test", .kinds = {JOB_DISCARD}, .targets = {""}, .count = 1, .body = 9};
+    struct rlimit old, none_at_all = {0, 0};
+    uint64_t n = 0;
+    bench_open("");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *reader = peer(2, ROLE_HTTPD);
+    while (n < COUNTED)
+        put_mail(smtpd, ++n, &gone);
+    (void)wait_for(smtpd, FRAME_MAIL_DONE, (unsigned)n);
+    assert_int_equal(ask_story(reader, last_id), OK);
+    getrlimit(RLIMIT_FSIZE, &old);
+    none_at_all.rlim_max = old.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &none_at_all);
+    while (n < COUNTED + BLOCKED)
+        put_mail(smtpd, ++n, &gone);
+    for (uint64_t from = clock_mono_ms(); clock_mono_ms() < from + TRIES_MS;)
+        turn(20);
+    setrlimit(RLIMIT_FSIZE, &old);
+    while (n < COUNTED + BLOCKED + LAST)
+        put_mail(smtpd, ++n, &gone);
+    (void)wait_for(smtpd, FRAME_MAIL_DONE, (unsigned)n);
+    assert_int_equal(ask_story(reader, last_id), OK);
+    assert_int_equal(stories_kept(), n);
+    bench_close();
+}
+
 static void the_queue_is_full(void **state) {
     (void)state;
     bench_open("queue_recipients_max 3\n");
@@ -1089,6 +1137,7 @@ int main(void) {
         cmocka_unit_test(operators_act),
         cmocka_unit_test(deleted_before_it_is_given),
         cmocka_unit_test(a_worker_that_goes),
+        cmocka_unit_test(a_full_disk_forgets_no_history),
         cmocka_unit_test(the_queue_is_full),
         cmocka_unit_test(odd_frames_drop_the_worker),
         cmocka_unit_test(every_kill_leaves_one_end),
