@@ -208,6 +208,7 @@ struct sent {
     uint64_t body; /* bytes */
     str report_of, report_rcpts;
     enum job_outcome report_kind;
+    uint64_t hold_ms, by_ms;
 };
 
 static void put_envelope(struct buf *out, const struct sent *m) {
@@ -221,7 +222,10 @@ static void put_envelope(struct buf *out, const struct sent *m) {
                          .delivery_count = m->count,
                          .report_of = m->report_of,
                          .report_rcpts = m->report_rcpts,
-                         .report_kind = m->report_kind};
+                         .report_kind = m->report_kind,
+                         .hold_until_us = m->hold_ms ? (bench.now_ms + m->hold_ms) * 1000 : 0,
+                         .deliver_by_us = m->by_ms ? (bench.now_ms + m->by_ms) * 1000 : 0,
+                         .deliver_by_mode = m->by_ms ? 2 : 0};
     static const char *const addresses[] = {"a@x.test", "b@x.test", "c@x.test", "d@x.test",
                                             "e@x.test", "f@x.test", "g@x.test", "h@x.test"};
     for (size_t i = 0; i < m->count; i++) {
@@ -570,6 +574,31 @@ static void too_old_is_returned(void **state) {
     settle();
     assert_int_equal(story(reader, id).states[0], QUEUE_EXPIRED);
     assert_int_equal(store_queue_count(bench.queue), 0);
+    bench_close();
+}
+
+/* Longer than mail may wait is not too old before its first attempt; and nobody asks for more time than all have. */
+static void held_back_and_late(void **state) {
+    (void)state;
+    const uint64_t day = 24 * 3600 * 1000;
+    bench_open("");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY), *reader = peer(2, ROLE_HTTPD);
+    struct sent held = relayed, by = relayed;
+    held.hold_ms = 30 * day;
+    by.by_ms = 10000 * day;
+    mail(smtpd, 1, &held);
+    char id[ID_SIZE + 1];
+    memcpy(id, last_id, sizeof(id));
+    mail(smtpd, 2, &by);
+    settle();
+    bench.now_ms += 10 * day;
+    settle();
+    assert_int_equal(story(reader, id).states[0], QUEUE_WAITING);
+    assert_int_not_equal(story(reader, last_id).states[0], QUEUE_WAITING);
+    bench.now_ms += 20 * day;
+    settle();
+    tell_site(k);
+    (void)wait_job(k, 1);
     bench_close();
 }
 
@@ -1132,6 +1161,7 @@ int main(void) {
         cmocka_unit_test(a_restart_forgets_nothing),
         cmocka_unit_test(a_failure_is_reported_once),
         cmocka_unit_test(too_old_is_returned),
+        cmocka_unit_test(held_back_and_late),
         cmocka_unit_test(nobody_is_told_who_does_not_want_it),
         cmocka_unit_test(success_is_told_where_it_is_asked_for),
         cmocka_unit_test(operators_act),
