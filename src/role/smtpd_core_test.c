@@ -999,6 +999,15 @@ static void test_a_report(void **state) {
     assert_true(str_eq(e.rcpts[0].address, S("postmaster@example.org")));
     done(&core, OK);
     assert_int_equal(host.job_done.trouble, JOB_FINE);
+    /* cut by a store whose configuration is another: its header is returned */
+    job(&core, S("ada@example.org"), S(""), JOB_FAILED, 5000);
+    job_body(&core, S(ORIGINAL));
+    assert_int_equal(host.body.n, 0);
+    job_body(&core, STR_NONE);
+    assert_true(has(buf_str(&host.body), S("the old one")));
+    assert_true(str_find_str(buf_str(&host.body), S("body of it")) == SIZE_MAX);
+    done(&core, OK);
+    assert_int_equal(host.job_done.trouble, JOB_FINE);
     /* cancelled; and the store gone */
     job(&core, S("ada@example.org"), S(""), JOB_FAILED, sizeof ORIGINAL - 1);
     smtpd_core_frame(&core, &(struct frame){FRAME_JOB_CANCEL, .job_cancel = {77, ERR_CLOSED, S("")}});

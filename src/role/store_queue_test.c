@@ -490,7 +490,7 @@ static void reports(struct peer *smtpd, const char *of, str indices, enum job_ou
 
 static void a_failure_is_reported_once(void **state) {
     (void)state;
-    bench_open("");
+    bench_open("bounce_size_max 1KiB\n");
     struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY), *reader = peer(2, ROLE_HTTPD);
     struct frame f;
     char id[ID_SIZE + 1];
@@ -516,6 +516,8 @@ static void a_failure_is_reported_once(void **state) {
     assert_int_equal(f.job_rcpt.code, 550);
     assert_true(str_eq(f.job_rcpt.text, S("so said the server")));
     assert_true(count_of(smtpd, FRAME_JOB_ENVELOPE, NULL) > 0);
+    assert_int_equal(count_of(smtpd, FRAME_JOB_BODY, &f), 2);
+    assert_int_equal(f.job_body.bytes.n, 0); /* the end of what is returned */
     struct rows r = story(reader, id);
     assert_int_equal(r.states[0], QUEUE_DELIVERED);
     assert_int_equal(r.states[1], QUEUE_REPORTING);
