@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { ASKED_MAX = 64 };
 
@@ -722,6 +723,35 @@ static void test_gone_while_the_message_is_judged(void **state) {
     close_core(&core);
 }
 
+/* A stranger's message of many recipients and fields: each rule and each mailbox looked at the whole header for each
+ * recipient, which took most of a minute. */
+static void test_a_long_header_is_read_once(void **state) {
+    (void)state;
+    enum { RULES = 10, RECIPIENTS = 1000, FIELDS = 60000, SECONDS_MAX = 5 };
+    struct smtpd_core core;
+    struct buf conf = BUF(100000);
+    buf_add(&conf, S(SERVER));
+    for (int i = 0; i < RULES; i++)
+        buf_printf(&conf, "route r%d {\nheader X-Spam%d: *a*b*c*\naction reject\n}\n", i, i);
+    open_core(&core, buf_str(&conf));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\n"));
+    for (int i = 0; i < RECIPIENTS; i++)
+        (void)talk(s, S("RCPT TO:<ada@example.org>\r\n"));
+    (void)talk(s, S("DATA\r\n"));
+    for (int i = 0; i < FIELDS; i++)
+        (void)talk(s, S("A:\r\n"));
+    clock_t before = clock();
+    assert_int_equal(talk(s, S("\r\n.\r\n")), SMTPD_WAIT);
+    assert_true(clock() - before < SECONDS_MAX * CLOCKS_PER_SEC);
+    done(&core, OK);
+    (void)talk(s, STR_NONE);
+    assert_true(said(S("250 2.0.0 ")));
+    hang_up(s);
+    buf_free(&conf);
+    close_core(&core);
+}
+
 static void test_a_loop_ends(void **state) {
     (void)state;
     struct smtpd_core core;
@@ -1105,6 +1135,7 @@ int main(void) {
         cmocka_unit_test(test_limits_of_an_account),
         cmocka_unit_test(test_routes_that_see_the_header),
         cmocka_unit_test(test_gone_while_the_message_is_judged),
+        cmocka_unit_test(test_a_long_header_is_read_once),
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),

@@ -12,6 +12,7 @@ enum {
     ROUTE_MEMORY_MAX = 32 * 1024 * 1024, /* of what is decided about one mail; as much again while it is */
     HEADER_SLACK = 4096,
     TEXT_MAX = 1024,
+    HEADER_LINE_MAX = 16 * 1024 * 1024,
 };
 
 /* A pinned answer: one evaluation sees one directory. */
@@ -366,6 +367,8 @@ static str header_of(const struct smtpd_route *r) {
 }
 
 static enum err decide_later(struct smtpd_route *r) {
+    if (!r->header_said)
+        r->header_said = arena_alloc(&r->arena, r->session->generation->conf->route_count + 1);
     for (; r->next < r->count; r->next++) {
         struct smtpd_decided *to = &r->decided[r->next];
         struct route_decision d;
@@ -373,6 +376,7 @@ static enum err decide_later(struct smtpd_route *r) {
             continue;
         struct route_ask ask = ask_of(r, to->recipient, r->next);
         ask.header = header_of(r);
+        ask.header_said = r->header_said;
         ask.size = r->session->smtp.size;
         enum err e = decided(r, evaluate(r, &ask, &d));
         if (e)
@@ -382,15 +386,45 @@ static enum err decide_later(struct smtpd_route *r) {
     return OK;
 }
 
-static void find_loops(struct smtpd_route *r) {
-    for (size_t i = 0; i < r->count; i++)
+static void put_lower(struct buf *out, str s) {
+    buf_reset(out);
+    for (size_t i = 0; i < s.n; i++)
+        buf_char(out, char_lower(s.p[i]));
+}
+
+/* Where it has been: the header is read once, however many recipients there are. */
+static enum err read_places(struct smtpd_route *r, struct map *places, struct buf *key) {
+    struct header_iter it = HEADER_ITER(header_of(r));
+    str address;
+    while (smtpd_header_delivered_to(&it, &address)) {
+        put_lower(key, address);
+        if (!map_put_str(places, arena_str(&r->work, buf_str(key)), r))
+            return ERR_NOMEM;
+    }
+    return r->work.full ? ERR_NOMEM : OK;
+}
+
+static bool been_at(const struct map *places, str address, struct buf *key) {
+    put_lower(key, address);
+    return map_get_str(places, buf_str(key)) != NULL;
+}
+
+static enum err find_loops(struct smtpd_route *r) {
+    struct map places = MAP(r->session->core->mails.seed);
+    struct buf key = BUF(HEADER_LINE_MAX);
+    arena_reset(&r->work);
+    enum err e = is_told(r->session) ? OK : read_places(r, &places, &key);
+    for (size_t i = 0; !e && places.used && i < r->count; i++)
         for (size_t j = 0; j < r->decided[i].count; j++) {
             struct envelope_delivery *d = &r->decided[i].deliveries[j];
-            if (d->kind != JOB_MAILBOX || is_told(r->session) || !smtpd_header_delivered_to(header_of(r), d->address))
+            if (d->kind != JOB_MAILBOX || !been_at(&places, d->address, &key))
                 continue;
             d->kind = JOB_REFUSED;
             d->detail = S("554 5.4.6 delivered here before: a mail loop");
         }
+    map_free(&places);
+    buf_free(&key);
+    return e;
 }
 
 static bool all_refused(const struct smtpd_decided *d) {
@@ -494,7 +528,9 @@ enum err smtpd_route_finish(struct smtpd_route *r) {
     enum err e = decide_later(r);
     if (e)
         return e;
-    find_loops(r);
+    e = find_loops(r);
+    if (e)
+        return e;
     if (refuse_all(r))
         return ERR_DENIED;
     e = gather(r);
