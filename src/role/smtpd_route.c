@@ -453,9 +453,27 @@ static bool refuse_all(struct smtpd_route *r) {
     return true;
 }
 
+/* Not to be done already for another recipient: who names a long list a thousand times means it once. */
+static bool is_new(struct smtpd_route *r, struct map *seen, const struct envelope_delivery *d) {
+    struct buf key = BUF(ROUTE_MEMORY_MAX);
+    buf_u32(&key, d->kind);
+    buf_lstr(&key, d->address);
+    buf_lstr(&key, d->target);
+    buf_lstr(&key, d->detail);
+    buf_lstr(&key, d->has_sender ? d->sender : STR_NONE);
+    str k = buf_str(&key);
+    bool there = map_get_str(seen, k) != NULL;
+    if (!there && !map_put_str(seen, arena_str(&r->work, k), r))
+        r->work.full = true;
+    buf_free(&key);
+    return !there;
+}
+
 static enum err gather(struct smtpd_route *r) {
     struct envelope *e = &r->session->smtp.envelope;
+    struct map seen = MAP(r->session->core->mails.seed);
     size_t total = 0;
+    arena_reset(&r->work);
     for (size_t i = 0; i < r->count; i++) {
         if (r->decided[i].verdict == ROUTE_REJECT)
             refuse(r, &r->decided[i], i, r->decided[i].code, r->decided[i].text);
@@ -470,9 +488,11 @@ static enum err gather(struct smtpd_route *r) {
             struct envelope_delivery d = r->decided[i].deliveries[j];
             if (!d.has_sender && !str_eq(r->sender, e->sender))
                 d.has_sender = true, d.sender = r->sender;
-            e->deliveries[e->delivery_count++] = d;
+            if (is_new(r, &seen, &d))
+                e->deliveries[e->delivery_count++] = d;
         }
-    return OK;
+    map_free(&seen);
+    return r->work.full ? ERR_NOMEM : OK;
 }
 
 static void describe(struct smtpd_route *r) {
