@@ -1,5 +1,6 @@
 #include "role/smtpd_core.h"
 
+#include "base/ip.h"
 #include "role/smtpd_auth.h"
 #include "role/smtpd_inject.h"
 #include "role/smtpd_inside.h"
@@ -353,7 +354,19 @@ static bool is_bound(const struct smtpd_listener *l, str client) {
            !conf_network_match(&l->xclient, client);
 }
 
+/* Of IPv6 a customer has at least a /64: with it he is one client, as he is for failed logins. */
+static str client_of(str address, char space[IP_TEXT_SIZE]) {
+    uint8_t ip[IP6_SIZE];
+    if (!ip6_parse(address, ip) || ip6_is_mapped(ip))
+        return address;
+    memset(ip + IP6_SIZE / 2, 0, IP6_SIZE / 2);
+    ip6_text(ip, space);
+    return str_of(space);
+}
+
 static struct smtpd_client *client_ref(struct smtpd_core *core, str address) {
+    char space[IP_TEXT_SIZE];
+    address = client_of(address, space);
     struct smtpd_client *c = map_get_str(&core->clients, address);
     if (!c) {
         c = calloc(1, sizeof *c + address.n);

@@ -331,6 +331,23 @@ static void test_limits_bind_strangers(void **state) {
     close_core(&core);
 }
 
+/* Who has a network of addresses is one client all the same. */
+static void test_a_network_is_one_client(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    open_core(&core, S(MX));
+    struct smtpd_session *s[] = {client(&core, S("2001:db8::1")), client(&core, S("2001:db8::ffff:2")),
+                                 client(&core, S("2001:db8:0:1::1")), client(&core, S("2001:db8::3"))};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(run(s[i], STR_NONE), i == 3 ? SMTPD_CLOSE : SMTPD_READ);
+        assert_true(said(i == 3 ? S("421 4.7.0 ") : S("220 ")));
+    }
+    for (size_t i = 0; i < 4; i++)
+        smtpd_session_free(s[i]);
+    assert_int_equal(core.clients.used, 0);
+    close_core(&core);
+}
+
 static void test_messages_of_a_stranger_are_counted(void **state) {
     (void)state;
     struct smtpd_core core;
@@ -1130,6 +1147,7 @@ int main(void) {
         cmocka_unit_test(test_store_trouble),
         cmocka_unit_test(test_limits_bind_strangers),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_a_network_is_one_client),
         cmocka_unit_test(test_messages_of_a_stranger_are_counted),
         cmocka_unit_test(test_a_sandbox_with_routes),
         cmocka_unit_test(test_a_mail_is_routed),
