@@ -775,6 +775,61 @@ static void test_a_long_header_is_read_once(void **state) {
     close_core(&core);
 }
 
+/* A long list that is named again and again is kept, journaled and queued once; so is one whose rules wait. */
+static void test_a_list_is_meant_once(void **state) {
+    (void)state;
+    enum { TARGETS = 90, TIMES = 200 };
+    static const char *const rules[] = {"", "route spam {\nheader X-Spam: yes\naction reject\n}\n"};
+    for (size_t k = 0; k < 2; k++) {
+        struct smtpd_core core;
+        struct arena a = ARENA(1 << 24);
+        struct envelope e;
+        struct buf conf = BUF(100000);
+        buf_printf(&conf, "%s%salias all@example.org {\nto \"ada@example.org", SERVER, rules[k]);
+        for (int i = 1; i < TARGETS; i++)
+            buf_printf(&conf, " user%d@example.net", i);
+        buf_add(&conf, S("\"\n}\n"));
+        open_core(&core, buf_str(&conf));
+        struct smtpd_session *s = client(&core, S("192.0.2.9"));
+        (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\n"));
+        for (int i = 0; i < TIMES; i++) {
+            (void)talk(s, i % 2 ? S("RCPT TO:<all@example.org>\r\n") : S("RCPT TO:<ada@example.org>\r\n"));
+            assert_true(said(S("250 2.1.5 ")));
+        }
+        assert_int_equal(talk(s, S("DATA\r\nX: y\r\n\r\n.\r\n")), SMTPD_WAIT);
+        taken_envelope(&a, &e);
+        assert_int_equal(e.rcpt_count, TIMES);
+        assert_int_equal(e.delivery_count, TARGETS);
+        assert_true(host.envelope.n < 100 * 1024);
+        done(&core, OK);
+        hang_up(s);
+        arena_free(&a);
+        buf_free(&conf);
+        close_core(&core);
+    }
+}
+
+/* One for whom there was no room takes nothing from those who come after him. */
+static void test_a_recipient_without_room(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    open_core(&core, S(SERVER));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<ada@example.org>\r\n"));
+    s->smtp.envelope.rcpt_count--; /* as if its memory had been full */
+    (void)talk(s, S("RCPT TO:<ada@example.org>\r\n"));
+    assert_int_equal(talk(s, S("DATA\r\n\r\n.\r\n")), SMTPD_WAIT);
+    taken_envelope(&a, &e);
+    assert_int_equal(e.delivery_count, 2);
+    assert_true(str_eq(e.deliveries[1].target, S("ada@example.org")));
+    done(&core, OK);
+    hang_up(s);
+    arena_free(&a);
+    close_core(&core);
+}
+
 static void test_a_loop_ends(void **state) {
     (void)state;
     struct smtpd_core core;
@@ -1160,6 +1215,8 @@ int main(void) {
         cmocka_unit_test(test_routes_that_see_the_header),
         cmocka_unit_test(test_gone_while_the_message_is_judged),
         cmocka_unit_test(test_a_long_header_is_read_once),
+        cmocka_unit_test(test_a_list_is_meant_once),
+        cmocka_unit_test(test_a_recipient_without_room),
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),

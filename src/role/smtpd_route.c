@@ -245,14 +245,50 @@ static struct envelope_delivery copy_delivery(struct arena *a, const struct enve
     return copy;
 }
 
-/* What the decision said, out of the arena of its evaluation. */
+static bool is_new(struct smtpd_route *r, const struct envelope_delivery *d) {
+    struct buf key = BUF(ROUTE_MEMORY_MAX);
+    buf_u32(&key, d->kind);
+    buf_lstr(&key, d->address);
+    buf_lstr(&key, d->target);
+    buf_lstr(&key, d->detail);
+    buf_lstr(&key, d->has_sender ? d->sender : STR_NONE);
+    bool there = map_get_str(&r->made, buf_str(&key)) != NULL;
+    if (!there && !map_put_str(&r->made, arena_str(&r->arena, buf_str(&key)), r))
+        r->arena.full = true;
+    buf_free(&key);
+    return !there;
+}
+
+/* What is to be done for a recipient before is not done again: who names a long list a thousand times means it once.
+ * Returns how many are left. */
+static size_t leave_out_made(struct smtpd_route *r, struct envelope_delivery *list, size_t count) {
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++)
+        if (is_new(r, &list[i]))
+            list[left++] = list[i];
+    return left;
+}
+
+/* What was decided of a recipient that the session then had no room for is gone. */
+static void forget_unknown(struct smtpd_route *r) {
+    if (r->count <= r->session->smtp.envelope.rcpt_count)
+        return;
+    r->count = r->session->smtp.envelope.rcpt_count;
+    map_free(&r->made);
+    for (size_t i = 0; i < r->count; i++)
+        if (r->decided[i].verdict == ROUTE_ACCEPT)
+            (void)leave_out_made(r, r->decided[i].deliveries, r->decided[i].count);
+}
+
+/* What the decision said, out of the arena of its evaluation; nothing of one that will be made anew. */
 static void keep(struct smtpd_route *r, struct smtpd_decided *to, const struct route_decision *d) {
+    size_t count = d->verdict == ROUTE_ACCEPT ? leave_out_made(r, d->deliveries, d->delivery_count) : 0;
     to->verdict = d->verdict;
     to->code = d->code;
     to->text = arena_str(&r->arena, d->text);
     to->count = 0;
-    to->deliveries = arena_alloc(&r->arena, (d->delivery_count + 1) * sizeof *to->deliveries);
-    for (size_t i = 0; to->deliveries && i < d->delivery_count; i++)
+    to->deliveries = arena_alloc(&r->arena, (count + 1) * sizeof *to->deliveries);
+    for (size_t i = 0; to->deliveries && i < count; i++)
         to->deliveries[to->count++] = copy_delivery(&r->arena, &d->deliveries[i]);
 }
 
@@ -344,9 +380,7 @@ static enum err route_rcpt(struct smtpd_route *r) {
 }
 
 enum err smtpd_route_rcpt(struct smtpd_route *r) {
-    /* What was decided of a recipient that the session then had no room for is gone. */
-    if (r->count > r->session->smtp.envelope.rcpt_count)
-        r->count = r->session->smtp.envelope.rcpt_count;
+    forget_unknown(r);
     return decided(r, route_rcpt(r));
 }
 
@@ -453,27 +487,9 @@ static bool refuse_all(struct smtpd_route *r) {
     return true;
 }
 
-/* Not to be done already for another recipient: who names a long list a thousand times means it once. */
-static bool is_new(struct smtpd_route *r, struct map *seen, const struct envelope_delivery *d) {
-    struct buf key = BUF(ROUTE_MEMORY_MAX);
-    buf_u32(&key, d->kind);
-    buf_lstr(&key, d->address);
-    buf_lstr(&key, d->target);
-    buf_lstr(&key, d->detail);
-    buf_lstr(&key, d->has_sender ? d->sender : STR_NONE);
-    str k = buf_str(&key);
-    bool there = map_get_str(seen, k) != NULL;
-    if (!there && !map_put_str(seen, arena_str(&r->work, k), r))
-        r->work.full = true;
-    buf_free(&key);
-    return !there;
-}
-
 static enum err gather(struct smtpd_route *r) {
     struct envelope *e = &r->session->smtp.envelope;
-    struct map seen = MAP(r->session->core->mails.seed);
     size_t total = 0;
-    arena_reset(&r->work);
     for (size_t i = 0; i < r->count; i++) {
         if (r->decided[i].verdict == ROUTE_REJECT)
             refuse(r, &r->decided[i], i, r->decided[i].code, r->decided[i].text);
@@ -488,11 +504,9 @@ static enum err gather(struct smtpd_route *r) {
             struct envelope_delivery d = r->decided[i].deliveries[j];
             if (!d.has_sender && !str_eq(r->sender, e->sender))
                 d.has_sender = true, d.sender = r->sender;
-            if (is_new(r, &seen, &d))
-                e->deliveries[e->delivery_count++] = d;
+            e->deliveries[e->delivery_count++] = d;
         }
-    map_free(&seen);
-    return r->work.full ? ERR_NOMEM : OK;
+    return OK;
 }
 
 static void describe(struct smtpd_route *r) {
@@ -542,8 +556,7 @@ static enum err edit(struct smtpd_route *r) {
 
 enum err smtpd_route_finish(struct smtpd_route *r) {
     struct smtpd_session *s = r->session;
-    if (r->count > s->smtp.envelope.rcpt_count)
-        r->count = s->smtp.envelope.rcpt_count;
+    forget_unknown(r);
     assert(r->count == s->smtp.envelope.rcpt_count && r->count);
     enum err e = decide_later(r);
     if (e)
@@ -582,6 +595,7 @@ struct smtpd_route *smtpd_route_new(struct smtpd_session *s) {
                               .asker = {.on_answer = on_answer, .on_known = on_known},
                               .arena = ARENA(ROUTE_MEMORY_MAX),
                               .work = ARENA(ROUTE_MEMORY_MAX),
+                              .made = MAP(s->core->mails.seed),
                               .header = BUF(s->listener->smtp.header_max + HEADER_SLACK)};
     smtpd_asker_init(&r->asker);
     take_srs(r);
@@ -594,6 +608,7 @@ void smtpd_route_free(struct smtpd_route *r) {
     smtpd_asker_end(r->session->core, &r->asker);
     unpin_all(r);
     buf_free(&r->header);
+    map_free(&r->made);
     arena_free(&r->arena);
     arena_free(&r->work);
     free(r);

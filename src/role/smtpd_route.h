@@ -28,8 +28,9 @@ struct smtpd_route {
     str secrets[SMTPD_SECRETS_MAX];
     struct smtpd_decided *decided;
     size_t count, cap;
-    size_t next;   /* finish: the recipient that is looked at */
-    unsigned code; /* ERR_DENIED: the answer */
+    struct map made; /* of deliveries that stand fast: what they do */
+    size_t next;     /* finish: the recipient that is looked at */
+    unsigned code;   /* ERR_DENIED: the answer */
     str text;
 };
 
