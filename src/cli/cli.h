@@ -16,6 +16,7 @@ int cmd_send(int argc, char **argv);
 int cmd_account(int argc, char **argv);
 int cmd_alias(int argc, char **argv);
 int cmd_domain(int argc, char **argv);
+int cmd_mailbox(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
@@ -24,6 +25,8 @@ int cmd_log(int argc, char **argv);
 int cmd_dns(int argc, char **argv);
 int cmd_mx(int argc, char **argv);
 int cmd_init(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
 int cmd_sendmail(int argc, char **argv); /* argv[0]: sendmail, mailq or newaliases */
 
 extern const struct cli_page cli_sandbox_page;
@@ -37,6 +40,7 @@ extern const struct cli_page cli_send_page;
 extern const struct cli_page cli_account_page;
 extern const struct cli_page cli_alias_page;
 extern const struct cli_page cli_domain_page;
+extern const struct cli_page cli_mailbox_page;
 extern const struct cli_page cli_queue_page;
 extern const struct cli_page cli_explain_page;
 extern const struct cli_page cli_trace_page;
@@ -46,5 +50,7 @@ extern const struct cli_page cli_dns_page;
 extern const struct cli_page cli_mx_page;
 extern const struct cli_page cli_init_page;
 extern const struct cli_page cli_sendmail_page;
+extern const struct cli_page cli_backup_page;
+extern const struct cli_page cli_restore_page;
 
 #endif

@@ -86,6 +86,12 @@ static void absolute_paths(struct check *k) {
     }
 }
 
+enum err cli_conf_absolute(struct conf *c, struct conf_errors *errors) {
+    struct check k = {c, errors, false};
+    absolute_paths(&k);
+    return k.failed ? ERR_SYNTAX : OK;
+}
+
 static bool load_named(struct check *k, const struct conf_place *place, const char *key, str path, struct buf *text) {
     struct why w;
     struct stat st;
@@ -262,6 +268,15 @@ void cli_conf_state_home(char *path, size_t size) {
         snprintf(path, size, "%s/penfold", state);
     else
         snprintf(path, size, "%s%s", home, *home ? "/.local/state/penfold" : "");
+}
+
+const char *cli_conf_data(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]) {
+    if (cli_text(args, "data"))
+        return cli_text(args, "data");
+    if (cli_text(args, "config"))
+        return c->data.p;
+    cli_conf_state_home(home, PATH_MAX);
+    return home;
 }
 
 static bool hostname_valid(const char *name) {

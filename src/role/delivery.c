@@ -2,7 +2,11 @@
  * links to store and resolver. */
 #include "role/delivery_core.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <event2/event.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +111,8 @@ static size_t call_unsent(struct delivery_call *c) {
 }
 
 static void call_tls(struct delivery_call *c, bool enforce) {
-    conn_call_tls(c->host_data, host.tls, c->host, enforce);
+    bool literal = c->host[0] == '['; /* a certificate has the address itself */
+    conn_call_tls(c->host_data, host.tls, literal ? c->address : c->host, enforce);
 }
 
 static void call_deadline(struct delivery_call *c, uint64_t ms) {
@@ -311,6 +316,25 @@ static void on_secret(str name, str bytes) {
     delivery_core_secret(&host.core, name, bytes);
 }
 
+/* Before the sandbox closes, which asks the system nothing of its interfaces. */
+static void tell_interfaces(void) {
+    struct ifaddrs *all = NULL;
+    if (getifaddrs(&all) != 0) {
+        log_event(EV_DELIVERY_NO_INTERFACES, LOG_STR("text", str_of(strerror(errno))), LOG_END);
+        return;
+    }
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        char text[INET6_ADDRSTRLEN];
+        int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+        const void *address = family == AF_INET    ? (const void *)&((const struct sockaddr_in *)i->ifa_addr)->sin_addr
+                              : family == AF_INET6 ? &((const struct sockaddr_in6 *)i->ifa_addr)->sin6_addr
+                                                   : NULL;
+        if (address && inet_ntop(family, address, text, sizeof text))
+            delivery_core_interface(&host.core, str_of(text));
+    }
+    freeifaddrs(all);
+}
+
 static enum err prepare(struct why *w) {
     static const struct timeval second = {.tv_sec = 1};
     host.tls = tls_client_context(false, NULL, w);
@@ -329,6 +353,8 @@ static enum err prepare(struct why *w) {
 static enum err configure(const struct conf *c, bool first, struct why *w) {
     if (first && gethostname(host.core.hostname, sizeof host.core.hostname - 1) != 0)
         memcpy(host.core.hostname, "localhost", sizeof "localhost");
+    if (first)
+        tell_interfaces();
     delivery_core_configure(core_now(), c);
     return first ? prepare(w) : OK;
 }

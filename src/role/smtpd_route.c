@@ -27,6 +27,7 @@ struct smtpd_decided {
     enum route_verdict verdict;
     struct envelope_delivery *deliveries;
     size_t count;
+    bool same;     /* they are those of a recipient before */
     unsigned code; /* REJECT */
     str text, rule;
 };
@@ -245,49 +246,48 @@ static struct envelope_delivery copy_delivery(struct arena *a, const struct enve
     return copy;
 }
 
-static bool is_new(struct smtpd_route *r, const struct envelope_delivery *d) {
+static void put_made(struct buf *key, const struct envelope_delivery *d) {
+    buf_u32(key, d->kind);
+    buf_lstr(key, d->address);
+    buf_lstr(key, d->target);
+    buf_lstr(key, d->detail);
+    buf_lstr(key, d->has_sender ? d->sender : STR_NONE);
+}
+
+/* The recipient before for whom the same is to be done, or NULL: who names a long list a thousand times means it once.
+ */
+static struct smtpd_decided *same_as(struct smtpd_route *r, struct smtpd_decided *to, const struct route_decision *d) {
     struct buf key = BUF(ROUTE_MEMORY_MAX);
-    buf_u32(&key, d->kind);
-    buf_lstr(&key, d->address);
-    buf_lstr(&key, d->target);
-    buf_lstr(&key, d->detail);
-    buf_lstr(&key, d->has_sender ? d->sender : STR_NONE);
-    bool there = map_get_str(&r->made, buf_str(&key)) != NULL;
-    if (!there && !map_put_str(&r->made, arena_str(&r->arena, buf_str(&key)), r))
-        r->arena.full = true;
+    for (size_t i = 0; i < d->delivery_count; i++)
+        put_made(&key, &d->deliveries[i]);
+    size_t *index = key.full ? NULL : map_get_str(&r->made, buf_str(&key));
+    if (!index && !key.full && (index = arena_alloc(&r->arena, sizeof *index))) {
+        *index = (size_t)(to - r->decided);
+        if (!map_put_str(&r->made, arena_str(&r->arena, buf_str(&key)), index))
+            r->arena.full = true;
+    }
     buf_free(&key);
-    return !there;
+    return index && &r->decided[*index] != to ? &r->decided[*index] : NULL;
 }
 
-/* What is to be done for a recipient before is not done again: who names a long list a thousand times means it once.
- * Returns how many are left. */
-static size_t leave_out_made(struct smtpd_route *r, struct envelope_delivery *list, size_t count) {
-    size_t left = 0;
-    for (size_t i = 0; i < count; i++)
-        if (is_new(r, &list[i]))
-            list[left++] = list[i];
-    return left;
-}
-
-/* What was decided of a recipient that the session then had no room for is gone. */
+/* What was decided of a recipient that the session then had no room for is gone; those who come may be the same. */
 static void forget_unknown(struct smtpd_route *r) {
     if (r->count <= r->session->smtp.envelope.rcpt_count)
         return;
     r->count = r->session->smtp.envelope.rcpt_count;
     map_free(&r->made);
-    for (size_t i = 0; i < r->count; i++)
-        if (r->decided[i].verdict == ROUTE_ACCEPT)
-            (void)leave_out_made(r, r->decided[i].deliveries, r->decided[i].count);
 }
 
 /* What the decision said, out of the arena of its evaluation; nothing of one that will be made anew. */
 static void keep(struct smtpd_route *r, struct smtpd_decided *to, const struct route_decision *d) {
-    size_t count = d->verdict == ROUTE_ACCEPT ? leave_out_made(r, d->deliveries, d->delivery_count) : 0;
+    const struct smtpd_decided *same = d->verdict == ROUTE_ACCEPT ? same_as(r, to, d) : NULL;
+    size_t count = d->verdict == ROUTE_ACCEPT && !same ? d->delivery_count : 0;
     to->verdict = d->verdict;
     to->code = d->code;
     to->text = arena_str(&r->arena, d->text);
-    to->count = 0;
-    to->deliveries = arena_alloc(&r->arena, (count + 1) * sizeof *to->deliveries);
+    to->same = same != NULL;
+    to->count = same ? same->count : 0;
+    to->deliveries = same ? same->deliveries : arena_alloc(&r->arena, (count + 1) * sizeof *to->deliveries);
     for (size_t i = 0; to->deliveries && i < count; i++)
         to->deliveries[to->count++] = copy_delivery(&r->arena, &d->deliveries[i]);
 }
@@ -461,29 +461,45 @@ static enum err find_loops(struct smtpd_route *r) {
     return e;
 }
 
-static bool all_refused(const struct smtpd_decided *d) {
-    for (size_t i = 0; i < d->count; i++)
+static bool is_refused(const struct smtpd_decided *d) {
+    for (size_t i = 0; i < d->count && d->verdict != ROUTE_REJECT; i++)
         if (d->deliveries[i].kind != JOB_REFUSED)
             return false;
     return true;
 }
 
+/* What the client is told of a recipient that is refused. */
+static unsigned refusal_of(const struct smtpd_decided *d, str *text) {
+    *text = d->text;
+    if (d->verdict == ROUTE_REJECT)
+        return d->code;
+    str detail = d->count ? d->deliveries[0].detail : STR_NONE, code;
+    uint64_t number;
+    if (!str_word(&detail, &code) || !str_u64(code, &number) || number < 400 || number > 599)
+        return 550;
+    *text = detail;
+    return (unsigned)number;
+}
+
+/* In LMTP each has its own answer, and nothing needs to be returned (RFC 2033 4.2). */
+static bool tell_refusal(struct smtpd_route *r, size_t index) {
+    str text;
+    if (r->session->inside || !is_refused(&r->decided[index]))
+        return false;
+    unsigned code = refusal_of(&r->decided[index], &text);
+    return smtp_server_refuse_rcpt(&r->session->smtp, index, code, text);
+}
+
 /* When nobody gets it the client is told, and nothing needs to be returned. */
 static bool refuse_all(struct smtpd_route *r) {
-    const struct smtpd_decided *first = &r->decided[0];
     if (r->session->inside && r->session->inside->returns)
         return false;
     for (size_t i = 0; i < r->count; i++)
-        if (r->decided[i].verdict != ROUTE_REJECT && !all_refused(&r->decided[i]))
+        if (!is_refused(&r->decided[i]))
             return false;
-    r->code = first->verdict == ROUTE_REJECT ? first->code : 550;
-    r->text = first->text;
-    if (first->verdict != ROUTE_REJECT && first->count) {
-        str detail = first->deliveries[0].detail, code;
-        uint64_t number;
-        if (str_word(&detail, &code) && str_u64(code, &number) && number >= 400 && number <= 599)
-            r->code = (unsigned)number, r->text = detail;
-    }
+    for (size_t i = 0; i < r->count; i++)
+        (void)tell_refusal(r, i);
+    r->code = refusal_of(&r->decided[0], &r->text);
     return true;
 }
 
@@ -493,6 +509,8 @@ static enum err gather(struct smtpd_route *r) {
     for (size_t i = 0; i < r->count; i++) {
         if (r->decided[i].verdict == ROUTE_REJECT)
             refuse(r, &r->decided[i], i, r->decided[i].code, r->decided[i].text);
+        if (tell_refusal(r, i) || r->decided[i].same)
+            r->decided[i].count = 0;
         total += r->decided[i].count;
     }
     e->deliveries = arena_alloc(&r->arena, (total + 1) * sizeof *e->deliveries);
@@ -516,6 +534,11 @@ static void describe(struct smtpd_route *r) {
     e->utf8 = e->utf8 || smtpd_header_is_utf8(header_of(r));
     if (!e->require_tls && smtpd_header_tls_optional(header_of(r)))
         e->require_tls = 2;
+    if (s->inside && s->inside->folder.n) {
+        e->appended = 1;
+        e->append_flags = s->inside->append_flags;
+        e->append_date_us = s->inside->append_date_us;
+    }
     if (s->inside && s->inside->report_of.n) {
         e->report_of = s->inside->report_of;
         e->report_rcpts = s->inside->report_rcpts;

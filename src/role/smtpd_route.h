@@ -28,7 +28,7 @@ struct smtpd_route {
     str secrets[SMTPD_SECRETS_MAX];
     struct smtpd_decided *decided;
     size_t count, cap;
-    struct map made; /* of deliveries that stand fast: what they do */
+    struct map made; /* what is to be done, to the index of the first recipient it is done for */
     size_t next;     /* finish: the recipient that is looked at */
     unsigned code;   /* ERR_DENIED: the answer */
     str text;

@@ -153,10 +153,12 @@ static enum err mailbox_put(struct db *db, const struct db_message *m, const str
     const struct envelope_delivery *d = &v->deliveries[i];
     struct db_mailbox_put p = {.account = d->target,
                                .folder = d->detail,
-                               .make = d->rule.n > 0,
+                               .make = d->rule.n > 0 || v->appended,
                                .num = m->num,
                                .size = v->edited_size ? v->edited_size : m->size,
                                .received_ms = m->created_ms,
+                               .date_ms = v->append_date_us ? v->append_date_us / 1000 : m->created_ms,
+                               .flags = v->append_flags,
                                .index = (uint32_t)i};
     return db_mailbox_deliver(db, &p, w);
 }
@@ -399,12 +401,12 @@ enum err db_acted(struct db *db, str body, db_freed_each *freed, void *arg, stru
     return e;
 }
 
-enum err db_doubt_all(struct db *db, struct why *w) {
+enum err db_hold_all(struct db *db, str text, struct why *w) {
     struct query q;
     enum err e = query_begin(db, SQL_DELIVERY_DOUBT, &q, w);
     if (e)
         return e;
-    bind_text(&q, str_of(doubt));
+    bind_text(&q, text);
     return query_run(&q, w);
 }
 
