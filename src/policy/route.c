@@ -214,6 +214,18 @@ static bool header_matches(str wanted, str section) {
     return found;
 }
 
+/* The same for all recipients of a message. */
+static bool header_says(const struct work *w, const struct conf_route *r) {
+    enum { SAID_NOTHING, SAID_YES, SAID_NO };
+    uint8_t *said = w->ask->header_said ? &w->ask->header_said[r - w->c->routes] : NULL;
+    if (said && *said != SAID_NOTHING)
+        return *said == SAID_YES;
+    bool yes = header_matches(r->header, w->ask->header);
+    if (said)
+        *said = yes ? SAID_YES : SAID_NO;
+    return yes;
+}
+
 static bool has_size(const struct conf_route *r) {
     return r->size_min || r->size_max;
 }
@@ -249,7 +261,7 @@ static struct outcome match_rule(struct work *w, const struct conf_route *r, con
         return MISSED_BY("the listener is another");
     if (has_size(r) && ask->size && !size_matches(r, ask->size))
         return MISSED_BY("the size is out of its range");
-    if (r->header.n && ask->header.p && !header_matches(r->header, ask->header))
+    if (r->header.n && ask->header.p && !header_says(w, r))
         return MISSED_BY("no header field matches");
     enum match to = r->to.count ? match_list(w, &r->to, s->key, s->address, &named) : YES;
     if (to == NO)

@@ -42,6 +42,7 @@ struct route_ask {
     str listener;
     uint64_t size;         /* 0: not known yet */
     str header;            /* header section; p NULL: not known yet */
+    uint8_t *header_said;  /* one for each route, 0 at first: what the header said is not asked again; or NULL */
     bool internal;         /* a report or the like: of Penfold itself, may go anywhere */
     const struct srs *srs; /* to make senders with, and to know them again; NULL: senders stay as they are */
 };

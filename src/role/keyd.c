@@ -217,8 +217,11 @@ static void on_peer(enum role role, uint32_t instance, int fd) {
     bool is_store = role == ROLE_STORE;
     p->link = link_open(role_base(), fd, is_store ? FRAME_STORE_TO_KEYD : FRAME_TO_KEYD, &ops, p);
     p->core = p->link && !is_store ? keyd_core_peer(host.core, p) : NULL;
-    if (p->link && is_store)
-        host.store = p; /* an old one is about to close */
+    if (p->link && is_store) {
+        if (host.store) /* it is about to close: what was asked there is not answered any more */
+            keyd_core_store_gone(host.core);
+        host.store = p;
+    }
     if (p->link && (is_store || p->core))
         return;
     if (p->link)

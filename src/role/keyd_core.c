@@ -129,6 +129,14 @@ static bool is_over(const struct exchange *x, enum auth_failures_of of, str name
     return auth_failures_over(c->failures, of, name, c->failures_max, c->ops.now_ms(c->arg));
 }
 
+/* Looked at again before each verdict: who begins a thousand exchanges at a time has as few tries as one who begins
+ * them one after the other. */
+static bool is_barred(const struct exchange *x) {
+    str account = account_of(x);
+    return is_over(x, AUTH_FAILURES_CLIENT, buf_str(&x->client)) ||
+           (account.n && is_over(x, AUTH_FAILURES_ACCOUNT, account));
+}
+
 static void count_failure(const struct exchange *x) {
     struct keyd_core *c = x->peer->core;
     uint64_t now = c->ops.now_ms(c->arg);
@@ -200,7 +208,7 @@ void keyd_core_credential(struct keyd_core *c, const struct frame_credential *f)
         return;
     }
     buf_add(&x->account, f->err == OK ? f->account : STR_NONE);
-    if (is_over(x, AUTH_FAILURES_ACCOUNT, account_of(x))) {
+    if (is_barred(x)) {
         end_bad(x, SASL_UNAVAILABLE);
     } else if (x->want == SASL_WANT_CREDENTIAL) {
         go_on_scram(x, f->credential);
@@ -222,7 +230,9 @@ void keyd_core_worked(struct keyd_core *c, struct keyd_work *w) {
     if (x && x->state == EXCHANGE_HASHING)
         hashed(x, w);
     else if (x)
-        go_on(x, sasl_server_verdict(&x->sasl, w->good ? SASL_OK : SASL_BAD_CREDENTIALS));
+        go_on(x, sasl_server_verdict(&x->sasl, is_barred(x) ? SASL_UNAVAILABLE
+                                               : w->good    ? SASL_OK
+                                                            : SASL_BAD_CREDENTIALS));
     keyd_work_free(w);
 }
 
@@ -249,7 +259,7 @@ static bool auth_begin(struct keyd_peer *p, const struct frame_auth_begin *f) {
         return true;
     }
     buf_add(&x->client, f->client);
-    if (is_over(x, AUTH_FAILURES_CLIENT, f->client))
+    if (is_barred(x))
         end_bad(x, SASL_UNAVAILABLE);
     else
         go_on(x, sasl_server_start(&x->sasl, &policy, m, f->binding, f->has_response ? &f->response : NULL));
@@ -261,7 +271,9 @@ static bool auth_step(struct keyd_peer *p, const struct frame_auth_step *f) {
     struct exchange *x = map_get(&p->exchanges, f->tag);
     if (x && x->state != EXCHANGE_TALKING)
         return false;
-    if (x)
+    if (x && is_barred(x))
+        end_bad(x, SASL_UNAVAILABLE);
+    else if (x)
         go_on(x, sasl_server_step(&x->sasl, f->response));
     return true;
 }

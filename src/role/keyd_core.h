@@ -6,7 +6,8 @@
  *                     +--> CHALLENGE --AUTH_STEP--> ...            AUTH_END, the link closes: it is forgotten
  *
  * Everything that is wrong about a user, a password or an identity is one and the same answer, after the same work.
- * After auth_failures_max failures of a client or an account nothing is looked at for a while: SASL_UNAVAILABLE. */
+ * After auth_failures_max failures of a client or an account nothing is looked at for a while: SASL_UNAVAILABLE, also
+ * for exchanges that had begun before. */
 #ifndef ROLE_KEYD_CORE_H
 #define ROLE_KEYD_CORE_H
 

@@ -1,5 +1,6 @@
 #include "role/smtpd_core.h"
 
+#include "base/ip.h"
 #include "role/smtpd_auth.h"
 #include "role/smtpd_inject.h"
 #include "role/smtpd_inside.h"
@@ -130,6 +131,7 @@ static void judge_mail(struct smtpd_session *s) {
         return;
     }
     if (!asked) {
+        s->limit_taken = false; /* for a message that the store then had no room for */
         forget_route(s);
         s->route = smtpd_route_new(s);
     }
@@ -352,7 +354,19 @@ static bool is_bound(const struct smtpd_listener *l, str client) {
            !conf_network_match(&l->xclient, client);
 }
 
+/* Of IPv6 a customer has at least a /64: with it he is one client, as he is for failed logins. */
+static str client_of(str address, char space[IP_TEXT_SIZE]) {
+    uint8_t ip[IP6_SIZE];
+    if (!ip6_parse(address, ip) || ip6_is_mapped(ip))
+        return address;
+    memset(ip + IP6_SIZE / 2, 0, IP6_SIZE / 2);
+    ip6_text(ip, space);
+    return str_of(space);
+}
+
 static struct smtpd_client *client_ref(struct smtpd_core *core, str address) {
+    char space[IP_TEXT_SIZE];
+    address = client_of(address, space);
     struct smtpd_client *c = map_get_str(&core->clients, address);
     if (!c) {
         c = calloc(1, sizeof *c + address.n);
@@ -530,6 +544,8 @@ void smtpd_session_free(struct smtpd_session *s) {
     core->ops->log(EV_SMTP_DISCONNECT, s, str_of(s->smtp.reason));
     forget_route(s);
     send_session(s);
+    if (s->waits != SMTPD_FOR_STORE) /* it ended between the last byte and the decision: nobody will finish its mail */
+        drop_mail(s);
     forget_mail(s);
     if (s->waits == SMTPD_FOR_LIMIT)
         map_remove(&core->waiting, s->limit_tag);

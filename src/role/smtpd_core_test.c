@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { ASKED_MAX = 64 };
 
@@ -327,6 +328,23 @@ static void test_limits_bind_strangers(void **state) {
         smtpd_session_free(s[i]);
         smtpd_session_free(near[i]);
     }
+    close_core(&core);
+}
+
+/* Who has a network of addresses is one client all the same. */
+static void test_a_network_is_one_client(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    open_core(&core, S(MX));
+    struct smtpd_session *s[] = {client(&core, S("2001:db8::1")), client(&core, S("2001:db8::ffff:2")),
+                                 client(&core, S("2001:db8:0:1::1")), client(&core, S("2001:db8::3"))};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(run(s[i], STR_NONE), i == 3 ? SMTPD_CLOSE : SMTPD_READ);
+        assert_true(said(i == 3 ? S("421 4.7.0 ") : S("220 ")));
+    }
+    for (size_t i = 0; i < 4; i++)
+        smtpd_session_free(s[i]);
+    assert_int_equal(core.clients.used, 0);
     close_core(&core);
 }
 
@@ -704,6 +722,114 @@ static void test_routes_that_see_the_header(void **state) {
     close_core(&core);
 }
 
+/* The rules ask the directory when the last byte has come; the client goes before it answers. */
+static void test_gone_while_the_message_is_judged(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    open_core(&core, S(HEADER_ROUTES));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<ada@example.org>\r\nDATA\r\nX: y\r\n"));
+    smtpd_core_frame(&core, &(struct frame){FRAME_DIRECTORY_CHANGED});
+    buf_reset(&host.names);
+    assert_int_equal(run(s, S("\r\n.\r\n")), SMTPD_WAIT);
+    expect_frames(S("mail_body lookup "));
+    hang_up(s);
+    assert_true(str_ifind_str(buf_str(&host.names), S("mail_abort")) != SIZE_MAX);
+    assert_int_equal(core.mails.used, 0);
+    (void)answer(&core); /* nobody waits for it */
+    close_core(&core);
+}
+
+/* A stranger's message of many recipients and fields: each rule and each mailbox looked at the whole header for each
+ * recipient, which took most of a minute. */
+static void test_a_long_header_is_read_once(void **state) {
+    (void)state;
+    enum { RULES = 10, RECIPIENTS = 1000, FIELDS = 60000, SECONDS_MAX = 5 };
+    struct smtpd_core core;
+    struct buf conf = BUF(100000);
+    buf_add(&conf, S(SERVER));
+    for (int i = 0; i < RULES; i++)
+        buf_printf(&conf, "route r%d {\nheader X-Spam%d: *a*b*c*\naction reject\n}\n", i, i);
+    open_core(&core, buf_str(&conf));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\n"));
+    for (int i = 0; i < RECIPIENTS; i++)
+        (void)talk(s, S("RCPT TO:<ada@example.org>\r\n"));
+    (void)talk(s, S("DATA\r\n"));
+    for (int i = 0; i < FIELDS; i++)
+        (void)talk(s, S("A:\r\n"));
+    clock_t before = clock();
+    assert_int_equal(talk(s, S("\r\n.\r\n")), SMTPD_WAIT);
+    assert_true(clock() - before < SECONDS_MAX * CLOCKS_PER_SEC);
+    struct arena a = ARENA(1 << 24);
+    struct envelope e;
+    taken_envelope(&a, &e);
+    assert_int_equal(e.rcpt_count, RECIPIENTS);
+    assert_int_equal(e.delivery_count, 1); /* the same mailbox each time */
+    arena_free(&a);
+    done(&core, OK);
+    (void)talk(s, STR_NONE);
+    assert_true(said(S("250 2.0.0 ")));
+    hang_up(s);
+    buf_free(&conf);
+    close_core(&core);
+}
+
+/* A long list that is named again and again is kept, journaled and queued once; so is one whose rules wait. */
+static void test_a_list_is_meant_once(void **state) {
+    (void)state;
+    enum { TARGETS = 90, TIMES = 200 };
+    static const char *const rules[] = {"", "route spam {\nheader X-Spam: yes\naction reject\n}\n"};
+    for (size_t k = 0; k < 2; k++) {
+        struct smtpd_core core;
+        struct arena a = ARENA(1 << 24);
+        struct envelope e;
+        struct buf conf = BUF(100000);
+        buf_printf(&conf, "%s%salias all@example.org {\nto \"ada@example.org", SERVER, rules[k]);
+        for (int i = 1; i < TARGETS; i++)
+            buf_printf(&conf, " user%d@example.net", i);
+        buf_add(&conf, S("\"\n}\n"));
+        open_core(&core, buf_str(&conf));
+        struct smtpd_session *s = client(&core, S("192.0.2.9"));
+        (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\n"));
+        for (int i = 0; i < TIMES; i++) {
+            (void)talk(s, i % 2 ? S("RCPT TO:<all@example.org>\r\n") : S("RCPT TO:<ada@example.org>\r\n"));
+            assert_true(said(S("250 2.1.5 ")));
+        }
+        assert_int_equal(talk(s, S("DATA\r\nX: y\r\n\r\n.\r\n")), SMTPD_WAIT);
+        taken_envelope(&a, &e);
+        assert_int_equal(e.rcpt_count, TIMES);
+        assert_int_equal(e.delivery_count, 1 + TARGETS);
+        assert_true(host.envelope.n < 100 * 1024);
+        done(&core, OK);
+        hang_up(s);
+        arena_free(&a);
+        buf_free(&conf);
+        close_core(&core);
+    }
+}
+
+/* One for whom there was no room takes nothing from those who come after him. */
+static void test_a_recipient_without_room(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    open_core(&core, S(SERVER));
+    struct smtpd_session *s = client(&core, S("192.0.2.9"));
+    (void)talk(s, S("EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<ada@example.org>\r\n"));
+    s->smtp.envelope.rcpt_count--; /* as if its memory had been full */
+    (void)talk(s, S("RCPT TO:<ada@example.org>\r\n"));
+    assert_int_equal(talk(s, S("DATA\r\n\r\n.\r\n")), SMTPD_WAIT);
+    taken_envelope(&a, &e);
+    assert_int_equal(e.delivery_count, 2);
+    assert_true(str_eq(e.deliveries[1].target, S("ada@example.org")));
+    done(&core, OK);
+    hang_up(s);
+    arena_free(&a);
+    close_core(&core);
+}
+
 static void test_a_loop_ends(void **state) {
     (void)state;
     struct smtpd_core core;
@@ -986,6 +1112,15 @@ static void test_a_report(void **state) {
     assert_true(str_eq(e.rcpts[0].address, S("postmaster@example.org")));
     done(&core, OK);
     assert_int_equal(host.job_done.trouble, JOB_FINE);
+    /* cut by a store whose configuration is another: its header is returned */
+    job(&core, S("ada@example.org"), S(""), JOB_FAILED, 5000);
+    job_body(&core, S(ORIGINAL));
+    assert_int_equal(host.body.n, 0);
+    job_body(&core, STR_NONE);
+    assert_true(has(buf_str(&host.body), S("the old one")));
+    assert_true(str_find_str(buf_str(&host.body), S("body of it")) == SIZE_MAX);
+    done(&core, OK);
+    assert_int_equal(host.job_done.trouble, JOB_FINE);
     /* cancelled; and the store gone */
     job(&core, S("ada@example.org"), S(""), JOB_FAILED, sizeof ORIGINAL - 1);
     smtpd_core_frame(&core, &(struct frame){FRAME_JOB_CANCEL, .job_cancel = {77, ERR_CLOSED, S("")}});
@@ -1008,7 +1143,7 @@ static void test_lmtp_answers(void **state) {
     struct smtpd_session *s = caller(&core, S("lmtp"), S("192.0.2.9"), STR_NONE, false);
     static const str mail =
         S_INIT("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<ada@example.org>\r\n"
-               "RCPT TO:<b@example.org>\r\n");
+               "RCPT TO:<work@example.org>\r\n");
     (void)talk(s, S("LHLO x\r\n"));
     (void)talk(s, mail);
     assert_int_equal(talk(s, S("DATA\r\nX-Spam: yes, much\r\n\r\nx\r\n.\r\n")), SMTPD_WAIT);
@@ -1120,6 +1255,7 @@ int main(void) {
         cmocka_unit_test(test_store_trouble),
         cmocka_unit_test(test_limits_bind_strangers),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_a_network_is_one_client),
         cmocka_unit_test(test_messages_of_a_stranger_are_counted),
         cmocka_unit_test(test_a_sandbox_with_routes),
         cmocka_unit_test(test_a_mail_is_routed),
@@ -1130,6 +1266,10 @@ int main(void) {
         cmocka_unit_test(test_local_users),
         cmocka_unit_test(test_limits_of_an_account),
         cmocka_unit_test(test_routes_that_see_the_header),
+        cmocka_unit_test(test_gone_while_the_message_is_judged),
+        cmocka_unit_test(test_a_long_header_is_read_once),
+        cmocka_unit_test(test_a_list_is_meant_once),
+        cmocka_unit_test(test_a_recipient_without_room),
         cmocka_unit_test(test_lmtp_answers),
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),

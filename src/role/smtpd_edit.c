@@ -3,7 +3,6 @@
 #include "base/date.h"
 #include "base/ip.h"
 #include "mime/edit.h"
-#include "mime/header.h"
 #include "mime/header_edit.h"
 #include "smtp/smtp_path.h"
 
@@ -113,17 +112,16 @@ bool smtpd_header_tls_optional(str header) {
     return header_find(header, S("TLS-Required"), &h) && str_ieq(str_trim(h.value), S("No"));
 }
 
-bool smtpd_header_delivered_to(str header, str address) {
-    struct header_iter it = HEADER_ITER(header);
+bool smtpd_header_delivered_to(struct header_iter *it, str *address) {
     struct header h;
-    while (header_next(&it, &h)) {
-        str value = str_trim(h.value);
+    while (header_next(it, &h)) {
         if (!str_ieq(h.name, S("Delivered-To")))
             continue;
+        str value = str_trim(h.value);
         if (str_skip_char(&value, '<') && str_ends(value, S(">")))
             value = str_head(value, value.n - 1);
-        if (str_ieq(value, address))
-            return true;
+        *address = value;
+        return true;
     }
     return false;
 }

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "mime/header.h"
 #include "policy/rewrite.h"
 #include "smtp/envelope.h"
 
@@ -30,7 +31,7 @@ enum err smtpd_edit(const struct smtpd_edit *a, struct arena *mem, struct why *w
 bool smtpd_header_is_utf8(str header); /* has a byte above 127 */
 /* RFC 8689 5: TLS-Required: No */
 bool smtpd_header_tls_optional(str header);
-/* Has it been delivered to this address before (RFC 5321 6.3, RFC 9228)? */
-bool smtpd_header_delivered_to(str header, str address);
+/* The next address it has been delivered to before (RFC 5321 6.3, RFC 9228); false: there is none. */
+bool smtpd_header_delivered_to(struct header_iter *it, str *address);
 
 #endif

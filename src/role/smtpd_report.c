@@ -333,6 +333,8 @@ static void on_body(struct smtpd_report *r, str bytes) {
     if (r->built)
         return;
     buf_add(&r->body, str_head(bytes, r->body.limit - r->body.n));
+    if (bytes.n == 0) /* the store sends less than we would take: its configuration is another */
+        r->body.limit = r->body.n;
     if (r->body.n == r->body.limit) {
         begin_report(r);
         return;

@@ -12,6 +12,7 @@ enum {
     ROUTE_MEMORY_MAX = 32 * 1024 * 1024, /* of what is decided about one mail; as much again while it is */
     HEADER_SLACK = 4096,
     TEXT_MAX = 1024,
+    HEADER_LINE_MAX = 16 * 1024 * 1024,
 };
 
 /* A pinned answer: one evaluation sees one directory. */
@@ -26,6 +27,7 @@ struct smtpd_decided {
     enum route_verdict verdict;
     struct envelope_delivery *deliveries;
     size_t count;
+    bool same;     /* they are those of a recipient before */
     unsigned code; /* REJECT */
     str text, rule;
 };
@@ -244,14 +246,49 @@ static struct envelope_delivery copy_delivery(struct arena *a, const struct enve
     return copy;
 }
 
-/* What the decision said, out of the arena of its evaluation. */
+static void put_made(struct buf *key, const struct envelope_delivery *d) {
+    buf_u32(key, d->kind);
+    buf_lstr(key, d->address);
+    buf_lstr(key, d->target);
+    buf_lstr(key, d->detail);
+    buf_lstr(key, d->has_sender ? d->sender : STR_NONE);
+}
+
+/* The recipient before for whom the same is to be done, or NULL: who names a long list a thousand times means it once.
+ */
+static struct smtpd_decided *same_as(struct smtpd_route *r, struct smtpd_decided *to, const struct route_decision *d) {
+    struct buf key = BUF(ROUTE_MEMORY_MAX);
+    for (size_t i = 0; i < d->delivery_count; i++)
+        put_made(&key, &d->deliveries[i]);
+    size_t *index = key.full ? NULL : map_get_str(&r->made, buf_str(&key));
+    if (!index && !key.full && (index = arena_alloc(&r->arena, sizeof *index))) {
+        *index = (size_t)(to - r->decided);
+        if (!map_put_str(&r->made, arena_str(&r->arena, buf_str(&key)), index))
+            r->arena.full = true;
+    }
+    buf_free(&key);
+    return index && &r->decided[*index] != to ? &r->decided[*index] : NULL;
+}
+
+/* What was decided of a recipient that the session then had no room for is gone; those who come may be the same. */
+static void forget_unknown(struct smtpd_route *r) {
+    if (r->count <= r->session->smtp.envelope.rcpt_count)
+        return;
+    r->count = r->session->smtp.envelope.rcpt_count;
+    map_free(&r->made);
+}
+
+/* What the decision said, out of the arena of its evaluation; nothing of one that will be made anew. */
 static void keep(struct smtpd_route *r, struct smtpd_decided *to, const struct route_decision *d) {
+    const struct smtpd_decided *same = d->verdict == ROUTE_ACCEPT ? same_as(r, to, d) : NULL;
+    size_t count = d->verdict == ROUTE_ACCEPT && !same ? d->delivery_count : 0;
     to->verdict = d->verdict;
     to->code = d->code;
     to->text = arena_str(&r->arena, d->text);
-    to->count = 0;
-    to->deliveries = arena_alloc(&r->arena, (d->delivery_count + 1) * sizeof *to->deliveries);
-    for (size_t i = 0; to->deliveries && i < d->delivery_count; i++)
+    to->same = same != NULL;
+    to->count = same ? same->count : 0;
+    to->deliveries = same ? same->deliveries : arena_alloc(&r->arena, (count + 1) * sizeof *to->deliveries);
+    for (size_t i = 0; to->deliveries && i < count; i++)
         to->deliveries[to->count++] = copy_delivery(&r->arena, &d->deliveries[i]);
 }
 
@@ -343,9 +380,7 @@ static enum err route_rcpt(struct smtpd_route *r) {
 }
 
 enum err smtpd_route_rcpt(struct smtpd_route *r) {
-    /* What was decided of a recipient that the session then had no room for is gone. */
-    if (r->count > r->session->smtp.envelope.rcpt_count)
-        r->count = r->session->smtp.envelope.rcpt_count;
+    forget_unknown(r);
     return decided(r, route_rcpt(r));
 }
 
@@ -366,6 +401,8 @@ static str header_of(const struct smtpd_route *r) {
 }
 
 static enum err decide_later(struct smtpd_route *r) {
+    if (!r->header_said)
+        r->header_said = arena_alloc(&r->arena, r->session->generation->conf->route_count + 1);
     for (; r->next < r->count; r->next++) {
         struct smtpd_decided *to = &r->decided[r->next];
         struct route_decision d;
@@ -373,6 +410,7 @@ static enum err decide_later(struct smtpd_route *r) {
             continue;
         struct route_ask ask = ask_of(r, to->recipient, r->next);
         ask.header = header_of(r);
+        ask.header_said = r->header_said;
         ask.size = r->session->smtp.size;
         enum err e = decided(r, evaluate(r, &ask, &d));
         if (e)
@@ -382,15 +420,45 @@ static enum err decide_later(struct smtpd_route *r) {
     return OK;
 }
 
-static void find_loops(struct smtpd_route *r) {
-    for (size_t i = 0; i < r->count; i++)
+static void put_lower(struct buf *out, str s) {
+    buf_reset(out);
+    for (size_t i = 0; i < s.n; i++)
+        buf_char(out, char_lower(s.p[i]));
+}
+
+/* Where it has been: the header is read once, however many recipients there are. */
+static enum err read_places(struct smtpd_route *r, struct map *places, struct buf *key) {
+    struct header_iter it = HEADER_ITER(header_of(r));
+    str address;
+    while (smtpd_header_delivered_to(&it, &address)) {
+        put_lower(key, address);
+        if (!map_put_str(places, arena_str(&r->work, buf_str(key)), r))
+            return ERR_NOMEM;
+    }
+    return r->work.full ? ERR_NOMEM : OK;
+}
+
+static bool been_at(const struct map *places, str address, struct buf *key) {
+    put_lower(key, address);
+    return map_get_str(places, buf_str(key)) != NULL;
+}
+
+static enum err find_loops(struct smtpd_route *r) {
+    struct map places = MAP(r->session->core->mails.seed);
+    struct buf key = BUF(HEADER_LINE_MAX);
+    arena_reset(&r->work);
+    enum err e = is_told(r->session) ? OK : read_places(r, &places, &key);
+    for (size_t i = 0; !e && places.used && i < r->count; i++)
         for (size_t j = 0; j < r->decided[i].count; j++) {
             struct envelope_delivery *d = &r->decided[i].deliveries[j];
-            if (d->kind != JOB_MAILBOX || is_told(r->session) || !smtpd_header_delivered_to(header_of(r), d->address))
+            if (d->kind != JOB_MAILBOX || !been_at(&places, d->address, &key))
                 continue;
             d->kind = JOB_REFUSED;
             d->detail = S("554 5.4.6 delivered here before: a mail loop");
         }
+    map_free(&places);
+    buf_free(&key);
+    return e;
 }
 
 static bool is_refused(const struct smtpd_decided *d) {
@@ -441,7 +509,7 @@ static enum err gather(struct smtpd_route *r) {
     for (size_t i = 0; i < r->count; i++) {
         if (r->decided[i].verdict == ROUTE_REJECT)
             refuse(r, &r->decided[i], i, r->decided[i].code, r->decided[i].text);
-        if (tell_refusal(r, i))
+        if (tell_refusal(r, i) || r->decided[i].same)
             r->decided[i].count = 0;
         total += r->decided[i].count;
     }
@@ -511,13 +579,14 @@ static enum err edit(struct smtpd_route *r) {
 
 enum err smtpd_route_finish(struct smtpd_route *r) {
     struct smtpd_session *s = r->session;
-    if (r->count > s->smtp.envelope.rcpt_count)
-        r->count = s->smtp.envelope.rcpt_count;
+    forget_unknown(r);
     assert(r->count == s->smtp.envelope.rcpt_count && r->count);
     enum err e = decide_later(r);
     if (e)
         return e;
-    find_loops(r);
+    e = find_loops(r);
+    if (e)
+        return e;
     if (refuse_all(r))
         return ERR_DENIED;
     e = gather(r);
@@ -549,6 +618,7 @@ struct smtpd_route *smtpd_route_new(struct smtpd_session *s) {
                               .asker = {.on_answer = on_answer, .on_known = on_known},
                               .arena = ARENA(ROUTE_MEMORY_MAX),
                               .work = ARENA(ROUTE_MEMORY_MAX),
+                              .made = MAP(s->core->mails.seed),
                               .header = BUF(s->listener->smtp.header_max + HEADER_SLACK)};
     smtpd_asker_init(&r->asker);
     take_srs(r);
@@ -561,6 +631,7 @@ void smtpd_route_free(struct smtpd_route *r) {
     smtpd_asker_end(r->session->core, &r->asker);
     unpin_all(r);
     buf_free(&r->header);
+    map_free(&r->made);
     arena_free(&r->arena);
     arena_free(&r->work);
     free(r);

@@ -20,15 +20,17 @@ struct smtpd_route {
     struct arena arena;        /* what was decided */
     struct arena work;         /* what is being decided */
     struct buf header;
-    bool header_over, line_blank;
-    str sender;        /* that the mail goes on with, without <> */
-    bool sender_local; /* as it came; known where rewrite rules ask */
+    bool header_over;
+    uint8_t *header_said; /* to each rule; NULL until it is asked */
+    str sender;           /* that the mail goes on with, without <> */
+    bool sender_local;    /* as it came; known where rewrite rules ask */
     struct srs srs;
     str secrets[SMTPD_SECRETS_MAX];
     struct smtpd_decided *decided;
     size_t count, cap;
-    size_t next;   /* finish: the recipient that is looked at */
-    unsigned code; /* ERR_DENIED: the answer */
+    struct map made; /* what is to be done, to the index of the first recipient it is done for */
+    size_t next;     /* finish: the recipient that is looked at */
+    unsigned code;   /* ERR_DENIED: the answer */
     str text;
 };
 

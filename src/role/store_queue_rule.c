@@ -1,26 +1,9 @@
+#include "policy/glob.h"
 #include "role/store_queue_inside.h"
 
 #include <string.h>
 
 /* ---- settings ---- */
-
-static bool star_match(str pattern, str s) {
-    while (pattern.n && pattern.p[0] != '*') {
-        if (!s.n || char_lower(pattern.p[0]) != char_lower(s.p[0]))
-            return false;
-        pattern = str_tail(pattern, 1);
-        s = str_tail(s, 1);
-    }
-    if (!pattern.n)
-        return s.n == 0;
-    pattern = str_tail(pattern, 1);
-    for (;; s = str_tail(s, 1)) {
-        if (star_match(pattern, s))
-            return true;
-        if (!s.n)
-            return false;
-    }
-}
 
 /* "100/1m": so many in this time. */
 static void take_rate(str rate, struct queue_rule *r) {
@@ -47,7 +30,7 @@ static void take_rate(str rate, struct queue_rule *r) {
 
 static bool site_matches(const struct conf_site *b, str site, str domain) {
     for (size_t i = 0; i < b->match.count; i++)
-        if (star_match(b->match.list[i], site) || star_match(b->match.list[i], domain))
+        if (glob_match(b->match.list[i], site, NULL, 0, NULL) || glob_match(b->match.list[i], domain, NULL, 0, NULL))
             return true;
     return false;
 }

@@ -11,13 +11,16 @@
 #include <cmocka.h>
 #include <ftw.h>
 #include <poll.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fields.h"
 #include "role/store_core.h"
 #include "smtp/envelope.h"
 #include "store/file_fault.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 enum { PEERS = 4, START_MS = 1700000000 };
@@ -205,6 +208,7 @@ struct sent {
     uint64_t body; /* bytes */
     str report_of, report_rcpts;
     enum job_outcome report_kind;
+    uint64_t hold_ms, by_ms;
 };
 
 static void put_envelope(struct buf *out, const struct sent *m) {
@@ -218,7 +222,10 @@ static void put_envelope(struct buf *out, const struct sent *m) {
                          .delivery_count = m->count,
                          .report_of = m->report_of,
                          .report_rcpts = m->report_rcpts,
-                         .report_kind = m->report_kind};
+                         .report_kind = m->report_kind,
+                         .hold_until_us = m->hold_ms ? (bench.now_ms + m->hold_ms) * 1000 : 0,
+                         .deliver_by_us = m->by_ms ? (bench.now_ms + m->by_ms) * 1000 : 0,
+                         .deliver_by_mode = m->by_ms ? 2 : 0};
     static const char *const addresses[] = {"a@x.test", "b@x.test", "c@x.test", "d@x.test",
                                             "e@x.test", "f@x.test", "g@x.test", "h@x.test"};
     for (size_t i = 0; i < m->count; i++) {
@@ -483,7 +490,7 @@ static void reports(struct peer *smtpd, const char *of, str indices, enum job_ou
 
 static void a_failure_is_reported_once(void **state) {
     (void)state;
-    bench_open("");
+    bench_open("bounce_size_max 1KiB\n");
     struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY), *reader = peer(2, ROLE_HTTPD);
     struct frame f;
     char id[ID_SIZE + 1];
@@ -509,6 +516,8 @@ static void a_failure_is_reported_once(void **state) {
     assert_int_equal(f.job_rcpt.code, 550);
     assert_true(str_eq(f.job_rcpt.text, S("so said the server")));
     assert_true(count_of(smtpd, FRAME_JOB_ENVELOPE, NULL) > 0);
+    assert_int_equal(count_of(smtpd, FRAME_JOB_BODY, &f), 2);
+    assert_int_equal(f.job_body.bytes.n, 0); /* the end of what is returned */
     struct rows r = story(reader, id);
     assert_int_equal(r.states[0], QUEUE_DELIVERED);
     assert_int_equal(r.states[1], QUEUE_REPORTING);
@@ -601,6 +610,31 @@ static void too_old_is_returned(void **state) {
     settle();
     assert_int_equal(story(reader, id).states[0], QUEUE_EXPIRED);
     assert_int_equal(store_queue_count(bench.queue), 0);
+    bench_close();
+}
+
+/* Longer than mail may wait is not too old before its first attempt; and nobody asks for more time than all have. */
+static void held_back_and_late(void **state) {
+    (void)state;
+    const uint64_t day = 24 * 3600 * 1000;
+    bench_open("");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY), *reader = peer(2, ROLE_HTTPD);
+    struct sent held = relayed, by = relayed;
+    held.hold_ms = 30 * day;
+    by.by_ms = 10000 * day;
+    mail(smtpd, 1, &held);
+    char id[ID_SIZE + 1];
+    memcpy(id, last_id, sizeof(id));
+    mail(smtpd, 2, &by);
+    settle();
+    bench.now_ms += 10 * day;
+    settle();
+    assert_int_equal(story(reader, id).states[0], QUEUE_WAITING);
+    assert_int_not_equal(story(reader, last_id).states[0], QUEUE_WAITING);
+    bench.now_ms += 20 * day;
+    settle();
+    tell_site(k);
+    (void)wait_job(k, 1);
     bench_close();
 }
 
@@ -703,6 +737,31 @@ static void operators_act(void **state) {
     bench_close();
 }
 
+/* Deleted while it waits for a worker, or while its body is read: the worker has not heard of it when it is told. */
+static void deleted_before_it_is_given(void **state) {
+    (void)state;
+    bench_open("queue_retry 5m\n");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *k = peer(1, ROLE_DELIVERY), *reader = peer(2, ROLE_HTTPD);
+    mail(smtpd, 1, &relayed);
+    tell_site(k);
+    drop_peer(k);
+    settle();
+    bench.now_ms += 6 * 60000;
+    settle();
+    assert_int_equal(act(reader, QUEUE_DO_DELETE, "id", last_id), 1);
+    k = peer(1, ROLE_DELIVERY);
+    uint64_t job = wait_job(k, 1);
+    assert_true(give(k, (struct frame){.type = FRAME_JOB_INTENT, .job_intent = {job}}));
+    (void)wait_for(k, FRAME_JOB_CANCEL, 1);
+    settle();
+    assert_int_equal(count_of(k, FRAME_JOB_GO, NULL), 0);
+    done(k, job, JOB_OURS);
+    settle();
+    assert_int_equal(story(reader, last_id).states[0], QUEUE_DELETED);
+    assert_int_equal(store_queue_jobs(bench.queue), 0);
+    bench_close();
+}
+
 static void a_worker_that_goes(void **state) {
     (void)state;
     bench_open("queue_retry 5m\n");
@@ -727,6 +786,51 @@ static void a_worker_that_goes(void **state) {
     struct rows r = story(reader, id);
     assert_int_equal(r.states[0], QUEUE_UNKNOWN);
     assert_int_equal(r.attempts, 2);
+    bench_close();
+}
+
+static int stories_kept(void) {
+    char path[250];
+    sqlite3 *sqlite = NULL;
+    sqlite3_stmt *s = NULL;
+    snprintf(path, sizeof(path), "%s/penfold.db", bench.dir);
+    assert_int_equal(sqlite3_open(path, &sqlite), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(sqlite, "SELECT count(*) FROM story", -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    int count = sqlite3_column_int(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(sqlite);
+    return count;
+}
+
+/* Each refused transaction was one more count of its stories, until history seemed full and was forgotten. */
+static void a_full_disk_forgets_no_history(void **state) {
+    (void)state;
+    enum { COUNTED = 210, BLOCKED = 500, TRIES_MS = 2500, LAST = 210 };
+    static const struct sent gone = {
+        .sender = "s@y.test", .kinds = {JOB_DISCARD}, .targets = {""}, .count = 1, .body = 9};
+    struct rlimit old, none_at_all = {0, 0};
+    uint64_t n = 0;
+    bench_open("");
+    struct peer *smtpd = peer(0, ROLE_SMTPD), *reader = peer(2, ROLE_HTTPD);
+    while (n < COUNTED)
+        put_mail(smtpd, ++n, &gone);
+    (void)wait_for(smtpd, FRAME_MAIL_DONE, (unsigned)n);
+    assert_int_equal(ask_story(reader, last_id), OK);
+    getrlimit(RLIMIT_FSIZE, &old);
+    none_at_all.rlim_max = old.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &none_at_all);
+    while (n < COUNTED + BLOCKED)
+        put_mail(smtpd, ++n, &gone);
+    for (uint64_t from = clock_mono_ms(); clock_mono_ms() < from + TRIES_MS;)
+        turn(20);
+    setrlimit(RLIMIT_FSIZE, &old);
+    while (n < COUNTED + BLOCKED + LAST)
+        put_mail(smtpd, ++n, &gone);
+    (void)wait_for(smtpd, FRAME_MAIL_DONE, (unsigned)n);
+    assert_int_equal(ask_story(reader, last_id), OK);
+    assert_int_equal(stories_kept(), n);
     bench_close();
 }
 
@@ -1094,10 +1198,13 @@ int main(void) {
         cmocka_unit_test(a_failure_is_reported_once),
         cmocka_unit_test(what_fails_meanwhile_is_reported_at_once),
         cmocka_unit_test(too_old_is_returned),
+        cmocka_unit_test(held_back_and_late),
         cmocka_unit_test(nobody_is_told_who_does_not_want_it),
         cmocka_unit_test(success_is_told_where_it_is_asked_for),
         cmocka_unit_test(operators_act),
+        cmocka_unit_test(deleted_before_it_is_given),
         cmocka_unit_test(a_worker_that_goes),
+        cmocka_unit_test(a_full_disk_forgets_no_history),
         cmocka_unit_test(the_queue_is_full),
         cmocka_unit_test(odd_frames_drop_the_worker),
         cmocka_unit_test(every_kill_leaves_one_end),

@@ -96,10 +96,21 @@ static bool job_more(struct job *j, uint64_t bytes) {
     return true;
 }
 
+static bool is_wanted(const struct job *j) {
+    for (size_t i = 0; i < j->read.rcpt_count; i++)
+        if (!j->results[i].gone)
+            return true;
+    return false;
+}
+
 static bool job_intent(struct job *j) {
     struct frame go = {.type = FRAME_JOB_GO, .job_go = {j->read.job}};
     if (j->asked || sq_is_report(j))
         return false;
+    if (!is_wanted(j)) { /* an operator ended it before its worker knew of it */
+        sq_cancel(j, ERR_CLOSED, "an operator ended it");
+        return true;
+    }
     if (j->gone) { /* at another host: the same recipients are in doubt */
         sq_send_job(j, &go);
         return true;

@@ -14,7 +14,7 @@
 #include "sys/clock.h"
 #include "sys/log.h"
 
-enum { IN_HAND_MAX = 16, NAMES_MAX = 64, AGAIN_MS = 30000 };
+enum { IN_HAND_MAX = 16, NAMES_MAX = 64, OWNERS_MAX = 64, AGAIN_MS = 30000 };
 
 static struct {
     char path[PATH_MAX];
@@ -25,8 +25,13 @@ static struct {
     struct in_hand {
         uint64_t tag; /* 0: the row is free */
         const struct super_proc *owner;
+        uid_t uid;
         char name[NAMES_MAX];
     } hand[IN_HAND_MAX];
+    struct quiet {
+        uid_t uid;
+        uint64_t until_ms;
+    } quiet[OWNERS_MAX]; /* whose mail is for later: nobody holds up the mail of others */
 } spool = {.dir = -1, .watch = -1};
 
 static bool good_name(const char *name) {
@@ -51,6 +56,23 @@ static struct in_hand *free_row(void) {
         if (!spool.hand[i].tag)
             return &spool.hand[i];
     return NULL;
+}
+
+static bool is_quiet(uid_t uid) {
+    for (size_t i = 0; i < OWNERS_MAX; i++)
+        if (spool.quiet[i].uid == uid && clock_mono_ms() < spool.quiet[i].until_ms)
+            return true;
+    return false;
+}
+
+static void be_quiet(uid_t uid) {
+    uint64_t now = clock_mono_ms(), until = now + AGAIN_MS;
+    for (size_t i = 0; i < OWNERS_MAX; i++)
+        if (spool.quiet[i].until_ms <= now) {
+            spool.quiet[i] = (struct quiet){uid, until};
+            return;
+        }
+    spool.quiet_until_ms = until; /* so many: the store is full or the like */
 }
 
 static struct super_proc *an_smtpd(void) {
@@ -87,7 +109,11 @@ static void hand_over(const char *name, struct super_proc *p, struct in_hand *ro
     int fd = open_file(name, &st);
     if (fd < 0)
         return;
-    *row = (struct in_hand){.tag = ++spool.next_tag, .owner = p};
+    if (is_quiet(st.st_uid)) {
+        close(fd);
+        return;
+    }
+    *row = (struct in_hand){.tag = ++spool.next_tag, .owner = p, .uid = st.st_uid};
     snprintf(row->name, sizeof row->name, "%s", name);
     struct frame f = {.type = FRAME_SPOOLED, .spooled = {row->tag, str_of(row->name), (uint32_t)st.st_uid}};
     link_send_fd(p->link, &f, fd);
@@ -169,7 +195,7 @@ void super_spool_done(const struct super_proc *p, const struct frame_spool_done 
         else if (f->err == ERR_SYNTAX || f->err == ERR_DENIED)
             refuse(row->name, reason);
         else
-            spool.quiet_until_ms = clock_mono_ms() + AGAIN_MS; /* the store is full or the like */
+            be_quiet(row->uid);
         *row = (struct in_hand){0};
     }
     super_spool_look(spool.procs);

@@ -200,6 +200,9 @@ enum err smtp_params_parse(str text, enum smtp_param_where where, struct smtp_pa
     str word;
     *p = (struct smtp_params){0};
     text = str_trim(text);
+    p->bad = str_head(text, 40);
+    if (text.n > SMTP_PARAMS_MAX)
+        return ERR_SYNTAX;
     while (str_word(&text, &word)) {
         enum err e = parse_one(word, where, p);
         if (e)

@@ -30,8 +30,11 @@ struct smtp_params {
     str bad;               /* after an error: the parameter at fault */
 };
 
+/* Bytes of all parameters: however long a command may be, they travel in one frame with what else is known. */
+enum { SMTP_PARAMS_MAX = 8 * 1024 };
+
 /* OK; ERR_UNSUPPORTED: unknown or not for this command (555 5.5.4); ERR_EXISTS: given twice (501); ERR_SYNTAX: its
- * value is none (501 5.5.4). */
+ * value is none, or there are too many bytes (501 5.5.4). */
 enum err smtp_params_parse(str text, enum smtp_param_where where, struct smtp_params *p) MUST_CHECK;
 
 /* RFC 3461 4: decoded into out.  False: not xtext, or it encodes a control character or a byte above 126. */

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "smtp/smtp_param.h"
 
 static const struct {
@@ -101,6 +103,20 @@ static void test_values(void **state) {
     assert_int_equal(p.hold_s, 60);
 }
 
+static void test_too_many(void **state) {
+    (void)state;
+    static char text[SMTP_PARAMS_MAX + 2];
+    struct smtp_params p;
+    memset(text, ' ', sizeof text);
+    memcpy(text, "SIZE=1", 6);
+    memcpy(text + SMTP_PARAMS_MAX - 8, "RET=HDRS", 8);
+    assert_int_equal(smtp_params_parse(str_n(text, SMTP_PARAMS_MAX), SMTP_PARAM_MAIL, &p), OK);
+    memset(text + SMTP_PARAMS_MAX - 8, ' ', 8);
+    memcpy(text + SMTP_PARAMS_MAX - 7, "RET=HDRS", 8);
+    assert_int_equal(smtp_params_parse(str_n(text, SMTP_PARAMS_MAX + 1), SMTP_PARAM_MAIL, &p), ERR_SYNTAX);
+    assert_true(p.bad.n > 0 && p.bad.n < 100);
+}
+
 static void test_xtext(void **state) {
     (void)state;
     struct buf b = BUF(100);
@@ -111,6 +127,6 @@ static void test_xtext(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_values),
-                                       cmocka_unit_test(test_xtext)};
+                                       cmocka_unit_test(test_too_many), cmocka_unit_test(test_xtext)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

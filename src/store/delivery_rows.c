@@ -41,6 +41,15 @@ static struct delivery_fate refused_fate(struct delivery_fate f, str detail) {
     return f;
 }
 
+/* 0: as the configuration says.  What is held back has its time from its release; and a sender may ask for an earlier
+ * end (RFC 2852), not for a later one. */
+static uint64_t expiry_of(const struct envelope *v, uint64_t next_ms, uint64_t created_ms) {
+    enum { DAYS_5 = 5 * 24 * 3600 * 1000 };
+    bool returned = (v->deliver_by_mode & 3) == 2;
+    uint64_t by_ms = v->deliver_by_us / 1000, usual_ms = next_ms + DAYS_5;
+    return returned && by_ms < usual_ms ? by_ms : next_ms > created_ms ? usual_ms : 0;
+}
+
 struct delivery_fate delivery_fate(const struct envelope *v, size_t index, uint64_t created_ms) {
     const struct envelope_delivery *d = &v->deliveries[index];
     uint64_t hold_ms = v->hold_until_us / 1000;
@@ -56,7 +65,7 @@ struct delivery_fate delivery_fate(const struct envelope *v, size_t index, uint6
     f.state = QUEUE_WAITING;
     f.open = true;
     f.next_ms = hold_ms > created_ms ? hold_ms : created_ms;
-    f.expires_ms = (v->deliver_by_mode & 3) == 2 ? v->deliver_by_us / 1000 : 0;
+    f.expires_ms = expiry_of(v, f.next_ms, created_ms);
     f.late_told = v->sender.n == 0 || !notify_wants(params_of(v, index), JOB_LATE);
     return f;
 }

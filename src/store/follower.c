@@ -38,11 +38,13 @@ struct follower {
     char big_dir[JOURNAL_PATH];
     struct outbox *outbox;
     void (*on_note)(struct task *t, void *context);
-    bool sweeping;
     uint64_t began_ms; /* the last transaction */
-    uint64_t retiring; /* asked for, not yet come back as GONE_BELOW */
-    uint64_t prune_cursor, sessions_put, stories_put;
-    struct story_prune stories;
+    struct chores {
+        bool sweeping;
+        uint64_t retiring; /* asked for, not yet come back as GONE_BELOW */
+        uint64_t prune_cursor, sessions_put, stories_put;
+        struct story_prune stories;
+    } chores;          /* of transactions that are committed; a refused one leaves no trace here either */
     struct buf doomed; /* u64 names of big files whose rows this transaction deletes */
     struct buf kept;   /* likewise, of those that a backup may still want */
 };
@@ -289,35 +291,35 @@ static enum err retire(struct follower *f, const struct follower_limits *l, stru
     limits.created_before_ms = l->retain_age_ms && now > l->retain_age_ms ? now - l->retain_age_ms : 0;
     bool over = (limits.count && s->total > limits.count) || (limits.bytes && s->bytes > limits.bytes) ||
                 limits.created_before_ms;
-    if (!over || f->retiring > s->gone_below)
+    if (!over || f->chores.retiring > s->gone_below)
         return OK;
     enum err e = db_retire(f->db, &limits, RETIRE_LOOK, &n->retire, &n->retire_count, w);
     if (!e && n->retire)
-        f->retiring = n->retire;
+        f->chores.retiring = n->retire;
     return e;
 }
 
 static enum err prune_stories(struct follower *f, const struct follower_limits *l, struct why *w) {
     uint64_t now = wall_ms();
-    f->stories.created_before_ms = l->history_age_ms && now > l->history_age_ms ? now - l->history_age_ms : 0;
-    f->stories.most = l->history_count;
-    f->stories.count += f->stories_put;
-    f->stories_put = 0;
-    return db_story_prune(f->db, &f->stories, w);
+    f->chores.stories.created_before_ms = l->history_age_ms && now > l->history_age_ms ? now - l->history_age_ms : 0;
+    f->chores.stories.most = l->history_count;
+    f->chores.stories.count += f->chores.stories_put;
+    f->chores.stories_put = 0;
+    return db_story_prune(f->db, &f->chores.stories, w);
 }
 
 static enum err housekeeping(struct follower *f, const struct follower_limits *l, struct applying *a, struct why *w) {
     bool clean = false;
     enum err e = OK;
-    if (f->sweeping) {
+    if (f->chores.sweeping) {
         e = db_sweep(f->db, SWEEP, on_freed, a, &clean, w);
-        f->sweeping = !clean;
+        f->chores.sweeping = !clean;
     }
-    if (!e && f->sessions_put >= PRUNE_EVERY) {
-        e = db_session_prune(f->db, l->retain_sessions, &f->prune_cursor, w);
-        f->sessions_put = 0;
+    if (!e && f->chores.sessions_put >= PRUNE_EVERY) {
+        e = db_session_prune(f->db, l->retain_sessions, &f->chores.prune_cursor, w);
+        f->chores.sessions_put = 0;
     }
-    if (!e && f->stories_put >= PRUNE_EVERY)
+    if (!e && f->chores.stories_put >= PRUNE_EVERY)
         e = prune_stories(f, l, w);
     return e ? e : retire(f, l, a->note, w);
 }
@@ -331,8 +333,9 @@ static enum err transact(struct follower *f, struct taken *t, struct note *n, st
     struct applying a = {.db = f->db, .note = n, .doomed = &f->doomed, .late = true};
     const struct follower_limits *l = &t->limits;
     struct list *ops = &t->ops;
+    struct chores before = f->chores;
     buf_reset(&f->doomed);
-    if (list_empty(ops) && !f->sweeping) /* woken by the clock: nothing to write */
+    if (list_empty(ops) && !f->chores.sweeping) /* woken by the clock: nothing to write */
         return retire(f, l, n, w);
     enum err e = db_begin(f->db, t->durable, w);
     LIST_EACH(ops, node) {
@@ -340,9 +343,9 @@ static enum err transact(struct follower *f, struct taken *t, struct note *n, st
             break;
         struct op *o = LIST_ENTRY(node, struct op, node);
         e = apply(&a, o, w);
-        f->sweeping |= o->kind == OP_GONE_BELOW;
-        f->sessions_put += o->kind == OP_SESSION;
-        f->stories_put += o->kind == OP_ACCEPTED && o->envelope.n;
+        f->chores.sweeping |= o->kind == OP_GONE_BELOW;
+        f->chores.sessions_put += o->kind == OP_SESSION;
+        f->chores.stories_put += o->kind == OP_ACCEPTED && o->envelope.n;
     }
     if (!e)
         e = write_intents(&a, w);
@@ -350,8 +353,10 @@ static enum err transact(struct follower *f, struct taken *t, struct note *n, st
         e = housekeeping(f, l, &a, w);
     if (!e)
         e = db_commit(f->db, w);
-    if (e)
+    if (e) {
         db_rollback(f->db);
+        f->chores = before;
+    }
     map_free(&a.intents);
     return e;
 }
@@ -429,9 +434,18 @@ static void report(struct follower *f, struct note *n) {
 
 /* ---- the thread ---- */
 
+/* By the steady clock: whoever sets the other one back would make a wait of a moment one of hours. */
+static void wake_init(pthread_cond_t *wake) {
+    pthread_condattr_t a;
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(wake, &a);
+    pthread_condattr_destroy(&a);
+}
+
 static void wait_ms(struct follower *f, uint64_t ms) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     uint64_t ns = (uint64_t)until.tv_nsec + ms % 1000 * 1000000;
     until.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
     until.tv_nsec = (long)(ns % 1000000000);
@@ -452,9 +466,9 @@ static void pace(struct follower *f) {
 /* What waits; waits for it, unless there is something to do without. */
 static bool take_ops(struct follower *f, struct taken *t) {
     pthread_mutex_lock(&f->lock);
-    while (list_empty(&f->ops) && !f->stop && !f->sweeping && !f->limits.retain_age_ms)
+    while (list_empty(&f->ops) && !f->stop && !f->chores.sweeping && !f->limits.retain_age_ms)
         pthread_cond_wait(&f->wake, &f->lock);
-    if (list_empty(&f->ops) && !f->stop && !f->sweeping)
+    if (list_empty(&f->ops) && !f->stop && !f->chores.sweeping)
         wait_ms(f, 1000); /* the clock alone may make a message too old */
     if (!list_empty(&f->ops))
         pace(f);
@@ -509,7 +523,6 @@ static void *follow(void *arg) {
         while ((e = transact(f, &t, n, &w))) {
             n->change_count = n->duplicates = 0;
             n->big_bytes = n->retire = 0;
-            f->retiring = 0;
             n->trouble = e;
             n->why = w;
             n->state = *db_state(f->db);
@@ -540,12 +553,12 @@ enum err follower_start(struct follower **out, struct db *db, struct disk *disk,
     f->limits = *limits;
     f->outbox = o;
     f->on_note = on_note;
-    f->sweeping = db_state(db)->gone_below > 0;
+    f->chores.sweeping = db_state(db)->gone_below > 0;
     f->doomed = f->kept = BUF(1024 * 1024 * 16);
     snprintf(f->big_dir, sizeof(f->big_dir), "%s", big_dir);
     list_init(&f->ops);
     pthread_mutex_init(&f->lock, NULL);
-    pthread_cond_init(&f->wake, NULL);
+    wake_init(&f->wake);
     enum err e = thread_start(&f->thread, follow, f, w);
     if (e)
         free(f);

@@ -76,6 +76,11 @@ static void put_begin(struct job_read *j, const struct envelope *v, const struct
     }
 }
 
+static uint64_t view_size_of(const struct envelope *v, const struct record *r) {
+    return v->edits.n ? v->edited_size : r->size;
+}
+
+/* A body that is cut at body_max ends with an empty piece. */
 static enum err put_body(struct body_reader *b, struct job_read *j, const struct envelope *v, const struct record *r) {
     struct buf bytes = BUF(FRAME_CHUNK);
     enum err e = OK;
@@ -93,6 +98,10 @@ static enum err put_body(struct body_reader *b, struct job_read *j, const struct
         j->grant -= bytes.n < j->grant ? bytes.n : j->grant;
     }
     buf_free(&bytes);
+    if (!e && j->sent == j->size && j->size < view_size_of(v, r)) { /* no more of it will come */
+        struct frame f = {.type = FRAME_JOB_BODY, .job_body = {j->job, STR_NONE}};
+        put(j, &f);
+    }
     return e;
 }
 
@@ -104,7 +113,7 @@ static enum err read_job(struct body_reader *b, struct job_read *j, const struct
     for (size_t i = 0; i < j->rcpt_count; i++)
         if (j->rcpts[i].index >= v.delivery_count)
             return why(&j->why, ERR_CORRUPT, "message %.*s has no recipient %u", STR_ARG(r->id), j->rcpts[i].index);
-    uint64_t view_size = v.edits.n ? v.edited_size : r->size;
+    uint64_t view_size = view_size_of(&v, r);
     memcpy(j->id, r->id.p, ID_SIZE);
     look_at(j, &v);
     if (j->look)

@@ -499,8 +499,10 @@ static void look_at_lag(struct store *s) {
     if (hold == s->holding)
         return;
     s->holding = hold;
-    if (hold)
+    if (hold) {
         log_event(EV_STORE_LAG, LOG_NUM("records", lag), LOG_END);
+        follower_hurry(s->follower);
+    }
     s->ops.hold(s->arg, hold);
 }
 

@@ -172,6 +172,7 @@ def test_the_other_server_is_down_and_comes_back(world):
     b.start()  # nobody tells the queue: its schedule finds out
     wait_until(lambda: b.inbox("bob"), 30, "the mail")
     assert len(b.inbox("bob")) == 1
+    wait_until(lambda: not a.queue(), what="an empty queue")  # b has it before a knows that
     outcomes = [x["Outcome"] for x in a.story(mail)["Attempts"]]
     assert outcomes[0] == "deferred" and outcomes[-1] == "delivered"
 
