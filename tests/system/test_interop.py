@@ -1,0 +1,224 @@
+"""Penfold among other people's mail servers: Postfix, Exim, OpenSMTPD and Haraka, found by DNSSEC-signed zones, on port 25 of their
+own addresses, over TLS that both sides verify.  peers.py tells what each of them is configured to do."""
+import email
+import email.policy
+import os
+import re
+import smtplib
+import socket
+import ssl
+import time
+
+import pytest
+
+import dns
+import peers
+from conftest import Penfold, wait_until
+from machines import Network, why_not
+from test_two_servers import Server
+
+pytestmark = [dns.needs_nsd, pytest.mark.skipif(why_not() is not None, reason=f"machines of one's own: {why_not()}")]
+HEAD = "Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nFrom: Ada <ada@penfold.example>\r\nTo: box@partner.example\r\nSubject: of a kind\r\nMIME-Version: 1.0\r\n"
+EVERY_BYTE = bytes(b for b in range(1, 256) if b not in b"\r\n")
+BASE64 = "\r\n".join("TG9yZW0gaXBzdW0gZG9sb3Igc2l0IGFtZXQsIGNvbnNlY3RldHVyIGFkaXBpc2NpbmcgZWxpdC4g" for _ in range(400)).encode()
+
+
+def text(charset, encoding="8bit"):
+    return f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+
+
+# name: (header fields beside those of HEAD, body as it is submitted)
+KINDS = {
+    "plain": ("", b"Hello.\r\n\r\nTwo lines.\r\n"),
+    "utf-8": (text("utf-8"), "Grüße aus Köln — 你好, здравствуйте, 🎉\r\n".encode()),
+    "latin-1": (text("iso-8859-1"), "Grüße aus Köln\r\n".encode("latin-1")),
+    "every-byte": (text("unknown-8bit"), EVERY_BYTE + b"\r\n" + EVERY_BYTE[::-1] + b"\r\n"),
+    "multipart": ('Content-Type: multipart/mixed; boundary="edge"\r\n',
+                  b"--edge\r\n" + text("utf-8").encode() + b"\r\n" + "Grüße\r\n".encode() +
+                  b'--edge\r\nContent-Type: application/pdf; name="a.pdf"\r\nContent-Transfer-Encoding: base64\r\n\r\n' + BASE64 +
+                  b"\r\n--edge\r\nContent-Type: message/rfc822\r\n\r\nSubject: inside\r\n\r\ntext\r\n--edge--\r\nbehind\r\n"),
+    "long-lines": ("", b"".join(b"%d" % n + b"x" * (n - len(b"%d" % n)) + b"\r\n" for n in (900, 990, 991, 992, 993, 996, 997, 998))),
+    "long-dots": ("", b"." + b"x" * 997 + b"\r\n" + b"." * 998 + b"\r\n" + "ü".encode() * 499 + b"\r\n"),
+    "dots": ("", b".\r\n..\r\n...\r\n.a\r\n.\r\n\r\n.\r\n"),
+    "dot-first": ("", b".\r\n"),
+    "empty": ("", b""),
+    "one-blank-line": ("", b"\r\n"),
+    "blank-lines": ("", b"\r\n\r\na\r\n\r\n\r\n\r\n"),
+    "blanks": ("", b" \r\n\t\r\ntrailing  \r\n \ttabs\t\r\n  \r\n"),
+    "from-lines": ("", b"From ada Wed Nov 25 10:00:00 2026\r\n>From her\r\nFrom: nobody\r\n"),
+    "header-like": ("", b"X-Not: a header\r\n\r\nReceived: by nobody\r\n"),
+    "large": (text("us-ascii", "7bit"), b"0123456789abcdef\r\n" * 14000),
+}
+
+
+def message(name, tag):
+    fields, body = KINDS[name]
+    return HEAD.encode() + f"Message-ID: <{name}.{tag}@penfold.example>\r\n{fields}\r\n".encode() + body
+
+
+def body_of(raw):
+    return raw.split(b"\r\n\r\n", 1)[1] if b"\r\n\r\n" in raw else b""
+
+
+def with_id(mails, name, tag):
+    """The one of these messages that was sent as message(name, tag)."""
+    found = [raw for raw in mails if re.search(rb"(?im)^Message-ID: <%s.%s@penfold.example>" % (name.encode(), tag.encode()), raw)]
+    return found[0] if found else None
+
+
+class Home(Server):
+    """Penfold, for penfold.example and office.example."""
+
+    def __init__(self, path, authority, names):
+        self.dir, self.domain, self.seen = path / "home", "penfold.example", {}
+        self.dir.mkdir()
+        cert, key = authority.issue("mx.penfold.example", str(self.dir))
+        self.conf = self.dir / "penfold.conf"
+        self.conf.write_text(
+            f"user root\nhostname mx.penfold.example\ndata {self.dir}/data\nworkers 1\ntls_certificate {cert}\ntls_key {key}\n"
+            f"dns {names.address}\ndns_anchor {names.anchor}\nqueue_retry 1s\nsmtp_message_max 1MiB\n"
+            f"listen mx {{\n  address {peers.HOME}:25\n  tls starttls\n}}\n"
+            f"listen submission {{\n  address {peers.HOME}:587\n  policy submission\n  tls starttls\n  auth required\n}}\n"
+            f"listen admin {{\n  protocol http\n  address unix:{self.dir}/admin.sock\n}}\n"
+            "domain penfold.example {\n}\ndomain office.example {\n}\nsite partners {\n  match *.example\n  tls verify\n}\n")
+        Penfold.__init__(self, self.dir / "data", ["-c", str(self.conf)], {"SSL_CERT_FILE": authority.file}, "serve", ports=False)
+        self.log, self.tls = str(self.dir / "log"), ssl.create_default_context(cafile=authority.file)
+
+    def people(self):
+        for address, senders in {"ada@penfold.example": "", "carl@office.example": "", "jürgen@penfold.example": "",
+                                 peers.USER: " ".join(f"@{one.name}.example" for one in peers.PEERS.values())}.items():
+            self.api(f"/api/v1/admin/accounts/{quoted(address)}?how=new", "PUT", {"password": peers.PASSWORD, **({"senders": senders} if senders else {})})
+
+    def rows(self, address):
+        try:
+            return self.api(f"/api/v1/admin/mailboxes/{quoted(address)}/INBOX?limit=1000")["Messages"]
+        except OSError as e:
+            if " 404 " in str(e):
+                return []
+            raise
+
+    def mails(self, address="ada@penfold.example"):
+        """The bytes of all messages of an inbox; each is fetched once."""
+        ids = [row["ID"] for row in self.rows(address)]
+        for one in ids:
+            if one not in self.seen:
+                self.seen[one] = self.api(f"/api/v1/message/{one}/raw?edited=1", raw=True)
+        return [self.seen[one] for one in ids]
+
+    def envelope(self, raw):
+        """How this message came."""
+        return self.api(f"/api/v1/message/{next(one for one, bytes_ in self.seen.items() if bytes_ is raw)}/envelope")
+
+    def connect(self):
+        s = secured(peers.HOME, 587, "mx.penfold.example", self.tls)
+        s.login("ada@penfold.example", peers.PASSWORD)
+        return s
+
+    def submit(self, to, raw, mail_options=(), rcpt_options=(), connection=None):
+        s = connection or self.connect()
+        queued = send(s, "ada@penfold.example", to, raw, mail_options, rcpt_options)
+        if not connection:
+            s.quit()
+        return queued.rsplit(" ", 1)[1]
+
+    def attempts(self, mail):
+        return self.story(mail)["Attempts"]
+
+
+def quoted(address):
+    return "".join(chr(b) if b < 128 else f"%{b:02X}" for b in address.encode())
+
+
+def secured(address, port, name, tls):
+    """A connection over TLS to who is `name`; ours is not the machines' resolver."""
+    s = smtplib.SMTP(address, port, local_hostname="client.example", timeout=20)
+    s._host = name
+    s.starttls(context=tls)
+    s.ehlo()
+    return s
+
+
+def send(s, sender, to, raw, mail_options=(), rcpt_options=()):
+    """One transaction; the words of its 250."""
+    s.command_encoding = "utf-8"
+    assert s.mail(sender, mail_options)[0] == 250
+    for one in to:
+        code, said = s.rcpt(one, rcpt_options)
+        assert code == 250, (one, said)
+    code, said = s.data(raw)
+    assert code == 250, said
+    return said.decode()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The network, the DNS, the authority, and Penfold."""
+    path = tmp_path_factory.mktemp("interop")
+    for folder in path, path.parent, path.parent.parent:
+        os.chmod(folder, 0o755)  # the others' processes have users of their own
+    addresses = {"penfold": peers.HOME, **{name: f"{peers.NET}.{one.number}" for name, one in peers.PEERS.items()}}
+    with Network(addresses.values()):
+        zones = {f"{name}.example": (f"@ MX 10 mx\nmx A {address}\n", "signed") for name, address in addresses.items()}
+        zones["2.0.192.in-addr.arpa"] = "".join(f"{address.rsplit('.', 1)[1]} PTR mx.{name}.example.\n" for name, address in addresses.items())
+        names, authority = dns.Server(path, zones, port=53), peers.Authority(path)
+        home = Home(path, authority, names)
+        try:
+            home.start()
+            home.people()
+            yield home, authority, path
+        finally:
+            home.stop()
+            names.stop()
+
+
+class Partner:
+    """A peer that runs, and what was sent to it in the beginning."""
+
+    def __init__(self, peer, home):
+        self.peer, self.home = peer, home
+        s = home.connect()
+        self.ids = {kind: home.submit([f"box@{peer.domain}", f"back@{peer.domain}"], message(kind, peer.name), ["BODY=8BITMIME"], connection=s)
+                    for kind in KINDS}
+        s.quit()
+
+    def connect(self):
+        return secured(self.peer.address, 25, self.peer.mx, self.home.tls)
+
+
+def answers(address):
+    try:
+        with smtplib.SMTP(address, 25, timeout=5):
+            return True
+    except (OSError, smtplib.SMTPException):
+        return False
+
+
+@pytest.fixture(scope="module", params=list(peers.PEERS))
+def partner(request, world):
+    kind = peers.PEERS[request.param]
+    if kind.why_not():
+        pytest.skip(kind.why_not())
+    home, authority, path = world
+    peer = kind(path, authority).start()
+    try:
+        wait_until(lambda: peer.process.poll() is not None or answers(peer.address), 20, peer.name)
+        assert peer.process.poll() is None, peer.said()
+        yield Partner(peer, home)
+    finally:
+        peer.stop()
+
+
+def arrives(partner, where, name, tag, what):
+    try:
+        return wait_until(lambda: with_id(where(), name, tag), 30, what)
+    except AssertionError as e:
+        raise AssertionError(f"{e}\n{partner.peer.said()[-6000:]}") from None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_of_each_kind_goes_there_and_comes_back(partner, kind):
+    peer, home = partner.peer, partner.home
+    there = arrives(partner, lambda: peer.mails("box"), kind, peer.name, f"{kind} at {peer.name}")
+    back = arrives(partner, home.mails, kind, peer.name, f"{kind} from {peer.name}")
+    assert body_of(there) == KINDS[kind][1]
+    assert body_of(back) == KINDS[kind][1]
