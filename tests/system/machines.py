@@ -13,11 +13,12 @@ import ctypes
 import fcntl
 import functools
 import os
+import signal
 import socket
 import struct
 import subprocess
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, PR_SET_PDEATHSIG = 0x40000000, 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -119,7 +120,8 @@ class Machine:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "-c", ASSEMBLE, "machine", self.mount, self.package or "", self.layer, self.dir, *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **(env or {})})
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **(env or {})},
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         return self
 
     def stop(self):

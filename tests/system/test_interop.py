@@ -210,7 +210,7 @@ def partner(request, world):
 
 def arrives(partner, where, name, tag, what):
     try:
-        return wait_until(lambda: with_id(where(), name, tag), 30, what)
+        return wait_until(lambda: with_id(where(), name, tag), 15, what)
     except AssertionError as e:
         raise AssertionError(f"{e}\n{partner.peer.said()[-6000:]}") from None
 
