@@ -6,8 +6,8 @@ for each server a file system of its own, in which its unpacked package and its 
         m.start(["/usr/lib/postfix/sbin/master", "-d"])
         m.stop()                             and whatever it started is gone, too
 
-m.dir is the one folder that both sides see; all else that a machine writes is forgotten.  Needs root and namespaces:
-`why_not()` says what is missing.
+m.dir is the one folder that both sides see, there as SHARED; all else that a machine writes is forgotten.  Needs root and
+namespaces: `why_not()` says what is missing.
 """
 import ctypes
 import fcntl
@@ -20,10 +20,11 @@ import subprocess
 
 CLONE_NEWNET, PR_SET_PDEATHSIG = 0x40000000, 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
+SHARED = "/srv/shared"
 libc = ctypes.CDLL(None, use_errno=True)
 
-# $1 the folder where it is put together, $2 the package, $3 the machine's own files, $4 the shared folder, then the command.  An
-# overlay's layers may not contain each other, so the first two are copied into its memory.  The shell stays as the first process
+# $1 the folder where it is put together, $2 the package, $3 the machine's own files, $4 the shared folder, $5 where it is seen, then
+# the command.  An overlay's layers may not contain each other, so the first two are copied into its memory.  The shell stays as the first process
 # of its namespace: with it all others end.
 ASSEMBLE = """
 set -e
@@ -36,9 +37,9 @@ cp -a "$3/." "$1/upper"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 mount -t proc proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
-mkdir -p "$1/root$4"
-mount --bind "$4" "$1/root$4"
-root=$1/root; shift 4
+mkdir -p "$1/root$5"
+mount --bind "$4" "$1/root$5"
+root=$1/root; shift 5
 chroot "$root" "$@"
 exit $?
 """
@@ -109,7 +110,7 @@ class Machine:
             self.add({file: text + line})
 
     def folder(self, name, owner=0, mode=0o755):
-        """A folder below the shared one; its owner is a number: of root, or of one of the users."""
+        """Makes a folder below the shared one; its owner is a number: of root, or of one of the users."""
         path = os.path.join(self.dir, name)
         os.makedirs(path)
         os.chmod(path, mode)
@@ -119,7 +120,7 @@ class Machine:
     def start(self, command, env=None):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "-c", ASSEMBLE, "machine", self.mount, self.package or "", self.layer, self.dir, *command],
+                ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "-c", ASSEMBLE, "machine", self.mount, self.package or "", self.layer, self.dir, SHARED, *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **(env or {})},
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         return self

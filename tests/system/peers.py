@@ -15,7 +15,7 @@ import shutil
 import subprocess
 
 from conftest import BUILD, ROOT
-from machines import Machine
+from machines import SHARED, Machine
 
 NET = "192.0.2"
 HOME = f"{NET}.10"
@@ -51,7 +51,7 @@ class Authority:
 
 class Peer(Machine):
     packaged, key_kind = True, ECDSA
-    utf8 = dsn = chunking = True
+    utf8, dsn, keeps_connections, verified = True, True, True, None
 
     def __init__(self, path, authority):
         super().__init__(path, self.name, os.path.join(BUILD, "peers", self.name) if self.packaged else None, users=self.system_users)
@@ -90,10 +90,11 @@ class Peer(Machine):
 
 
 class Postfix(Peer):
+    verified = r"Verified TLS connection established to mx\.penfold\.example"
     name, number, system_users, program = "postfix", 11, ("postfix", "postdrop", "box"), "usr/sbin/postconf"
 
     def configure(self):
-        d, box = self.dir, self.users["box"]
+        d, box = SHARED, self.users["box"]
         self.folder("queue"), self.folder("data", self.users["postfix"]), self.folder("mail", box)
 
         def table(rows):
@@ -124,7 +125,7 @@ is_known = check_policy_service unix:private/known
 smtpd_tls_security_level = encrypt
 smtpd_tls_received_header = yes
 smtpd_tls_loglevel = 1
-smtpd_tls_chain_files = {self.key}, {self.cert}
+smtpd_tls_chain_files = {d}/key.pem, {d}/cert.pem
 smtp_tls_security_level = verify
 smtp_tls_CAfile = /etc/ssl/certs/ca-certificates.crt
 smtp_tls_loglevel = 1
@@ -167,7 +168,7 @@ known unix - n n - 0 spawn user=box argv=/bin/sh /etc/postfix/known
 """, "/etc/postfix/known": f"""
 while read -r line; do
     [ -z "$line" ] || continue
-    if [ -e {self.known} ]; then echo action=DUNNO; else echo action=450 4.7.1 not known yet; fi
+    if [ -e {d}/known ]; then echo action=DUNNO; else echo action=450 4.7.1 not known yet; fi
     echo
 done
 """})
@@ -180,10 +181,12 @@ done
 
 
 class Exim(Peer):
+    keeps_connections = False  # it does when its queue is long
+    verified = r"=> ada@penfold\.example .* CV=yes"
     name, number, system_users, program = "exim", 12, ("Debian-exim", "box"), "usr/sbin/exim4"
 
     def configure(self):
-        d, box = self.dir, self.users["box"]
+        d, box = SHARED, self.users["box"]
         self.folder("spool", self.users["Debian-exim"]), self.folder("mail", box)
         os.chown(self.key, self.users["Debian-exim"], 0)
         self.add({"/etc/exim4/exim4.conf": f"""
@@ -201,8 +204,8 @@ acl_smtp_mail = mail
 acl_smtp_rcpt = rcpt
 acl_smtp_data = data
 tls_advertise_hosts = *
-tls_certificate = {self.cert}
-tls_privatekey = {self.key}
+tls_certificate = {d}/cert.pem
+tls_privatekey = {d}/key.pem
 dsn_advertise_hosts = *
 smtputf8_advertise_hosts = *
 message_size_limit = {SIZE_MAX}
@@ -216,7 +219,7 @@ rcpt:
   defer message = 4.7.1 not known yet
         domains = {self.domain}
         local_parts = later
-        !condition = ${{if exists{{{self.known}}}}}
+        !condition = ${{if exists{{{d}/known}}}}
   deny message = nobody here
        domains = {self.domain}
        !verify = recipient
@@ -283,16 +286,17 @@ plain:
 
 
 class OpenSMTPD(Peer):
+    verified = r""
     name, number, system_users, program = "opensmtpd", 13, ("opensmtpd", "opensmtpq", "box"), "usr/sbin/smtpd"
-    utf8 = chunking = False
+    utf8 = False
     key_kind = RSA
 
     def configure(self):
-        d, box = self.dir, self.users["box"]
+        d, box = SHARED, self.users["box"]
         self.folder("mail", box)
         self.add({"/etc/smtpd.conf": f"""
-pki "mx" cert "{self.cert}"
-pki "mx" key "{self.key}"
+pki "mx" cert "{d}/cert.pem"
+pki "mx" key "{d}/key.pem"
 table boxes {{ "box@{self.domain}" = "box", "later@{self.domain}" = "box", "back@{self.domain}" = "ada@penfold.example" }}
 table secrets {{ "penfold" = "{USER}:{PASSWORD}" }}
 smtp max-message-size {SIZE_MAX}
@@ -314,7 +318,7 @@ while IFS='|' read -r kind version time system phase session token address; do
     [ "$kind|$version" != "config|ready" ] || printf 'register|filter|smtp-in|rcpt-to\\nregister|ready\\n'
     [ "$kind" = filter ] || continue
     case $address in
-    *later@*) if [ -e {self.known} ]; then said=proceed; else said='reject|451 4.7.1 not known yet'; fi ;;
+    *later@*) if [ -e {d}/known ]; then said=proceed; else said='reject|451 4.7.1 not known yet'; fi ;;
     *) said=proceed ;;
     esac
     printf 'filter-result|%s|%s|%s\\n' "$session" "$token" "$said"
@@ -329,8 +333,9 @@ done
 
 
 class Haraka(Peer):
+    verified = r"verified=true"
     name, number, system_users, packaged = "haraka", 14, ("box",), False
-    dsn = chunking = False
+    dsn = keeps_connections = False
 
     @classmethod
     def why_not(cls):
@@ -339,15 +344,15 @@ class Haraka(Peer):
         return None if os.path.exists(os.path.join(HARAKA, "node_modules/Haraka")) else "haraka is not there (tools/peers get)"
 
     def configure(self):
-        d = self.dir
+        d = SHARED
         for folder in "queue", "mail", "plugins", "config":
             self.folder(folder)
-        shutil.copy(os.path.join(HARAKA, "partner.js"), os.path.join(d, "plugins/partner.js"))
+        shutil.copy(os.path.join(HARAKA, "partner.js"), os.path.join(self.dir, "plugins/partner.js"))
         self.add_below({
             "smtp.ini": f"listen={self.address}:25\n", "me": self.mx, "plugins": "tls\npartner\n", "loglevel": "INFO",
             "connection.ini": self.limits(),
-            "tls.ini": f"key={self.key}\ncert={self.cert}\n[outbound]\nrejectUnauthorized=true\n", "outbound.ini": "temp_fail_intervals=5s*20\nlocal_mx_ok=true\n",
-            "partner.ini": f"domain={self.domain}\nmail={d}/mail\nknown={self.known}\nuser={USER}\npassword={PASSWORD}\n"})
+            "tls.ini": f"key={d}/key.pem\ncert={d}/cert.pem\n[outbound]\nrejectUnauthorized=true\n", "outbound.ini": "temp_fail_intervals=5s*20\nlocal_mx_ok=true\n",
+            "partner.ini": f"domain={self.domain}\nmail={d}/mail\nknown={d}/known\nuser={USER}\npassword={PASSWORD}\n"})
 
     @staticmethod
     def limits():
@@ -362,7 +367,7 @@ class Haraka(Peer):
 
     def start(self):
         node = shutil.which("node")
-        return super().start([node, os.path.join(HARAKA, "node_modules/Haraka/bin/haraka"), "-c", self.dir],
+        return super().start([node, os.path.join(HARAKA, "node_modules/Haraka/bin/haraka"), "-c", SHARED],
                              {"NODE_EXTRA_CA_CERTS": "/etc/ssl/certs/ca-certificates.crt"})
 
 

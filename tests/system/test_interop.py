@@ -154,8 +154,6 @@ def send(s, sender, to, raw, mail_options=(), rcpt_options=()):
 def world(tmp_path_factory):
     """The network, the DNS, the authority, and Penfold."""
     path = tmp_path_factory.mktemp("interop")
-    for folder in path, path.parent, path.parent.parent:
-        os.chmod(folder, 0o755)  # the others' processes have users of their own
     addresses = {"penfold": peers.HOME, **{name: f"{peers.NET}.{one.number}" for name, one in peers.PEERS.items()}}
     with Network(addresses.values()):
         zones = {f"{name}.example": (f"@ MX 10 mx\nmx A {address}\n", "signed") for name, address in addresses.items()}
@@ -222,3 +220,187 @@ def test_a_message_of_each_kind_goes_there_and_comes_back(partner, kind):
     back = arrives(partner, home.mails, kind, peer.name, f"{kind} from {peer.name}")
     assert body_of(there) == KINDS[kind][1]
     assert body_of(back) == KINDS[kind][1]
+
+
+def received_by(raw, host):
+    """The Received field that this server wrote, unfolded."""
+    head = re.sub(rb"\r\n[ \t]+", b" ", raw.split(b"\r\n\r\n", 1)[0]).decode("utf-8", "replace")
+    return next(line for line in head.split("\r\n") if line.lower().startswith("received:") and f"by {host}" in line)
+
+
+def test_both_sides_speak_tls_and_know_whom_to(partner):
+    """Penfold verifies (a `site` block says so), each partner is told to; and all wrote it down."""
+    peer, home = partner.peer, partner.home
+    there = arrives(partner, lambda: peer.mails("box"), "plain", peer.name, "the mail")
+    back = arrives(partner, home.mails, "plain", peer.name, "the mail")
+    assert re.search(r"with (ESMTPS|esmtps|UTF8SMTPS)|TLS", received_by(there, peer.mx))
+    assert re.search(r"with ESMTPS", received_by(back, "mx.penfold.example")), back[:2000]
+    came = home.envelope(back)
+    assert came["TLSVersion"] == "TLSv1.3" and came["ClientAddress"].startswith(peers.NET + "."), came
+    attempt = next(one for one in home.attempts(partner.ids["plain"]) if one["Outcome"] == "delivered")
+    assert attempt["TLS"].startswith("TLSv1.3") and attempt["Host"] == peer.mx, attempt
+    assert re.search(peer.verified, peer.said()), peer.said()[-4000:]
+
+
+def test_connections_are_used_again(partner):
+    """All kinds went there over fewer connections than there were messages; a partner that keeps its own did the same."""
+    peer, home = partner.peer, partner.home
+    for kind in KINDS:
+        arrives(partner, home.mails, kind, peer.name, "the mail")
+    attempts = [one for mail in partner.ids.values() for one in home.attempts(mail) if one["Transcript"]]
+    opened = [one for one in attempts if f"< 220 {peer.mx}" in one["Transcript"]]
+    assert 0 < len(opened) < len(attempts) == len(KINDS), (len(opened), len(attempts))
+    if peer.keeps_connections:
+        assert max(home.envelope(raw)["Transaction"] for raw in home.mails() if with_id([raw], "[a-z0-9-]*", peer.name)) > 1
+
+
+def report_in(mails, about):
+    """The report about this recipient (RFC 3464): its parts, fields of the whole message, and those of the recipient."""
+    for raw in mails:
+        mail = email.message_from_bytes(raw, policy=email.policy.SMTPUTF8)
+        parts = list(mail.iter_parts())  # OpenSMTPD calls it multipart/mixed
+        status = [part for part in parts if part.get_content_type() in ("message/delivery-status", "message/global-delivery-status")]
+        if not status:
+            continue
+        whole, *rcpts = fields_of(status[0])
+        for one in rcpts:
+            if one["final-recipient"].endswith(about) or one.get("original-recipient", "").endswith(about):
+                return mail, whole, one
+    return None
+
+
+def fields_of(status):
+    """Its blocks of fields, whatever way the parser keeps them."""
+    payload = status.get_payload()
+    blocks = [str(block) for block in payload] if isinstance(payload, list) else re.split(r"\r?\n\r?\n", status.get_content().decode())
+    made = []
+    for block in blocks:
+        lines = re.sub(r"\r?\n[ \t]+", " ", block).splitlines()
+        fields = {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in lines if ":" in line)}
+        if fields:
+            made.append({key: re.sub(r";\s*", ";", value, count=1) for key, value in fields.items()})
+    return made
+
+
+def reported(partner, where, about, what):
+    try:
+        return wait_until(lambda: report_in(where(), about), 15, what)
+    except AssertionError as e:
+        raise AssertionError(f"{e}\n{[raw[:3000] for raw in where()[-2:]]}\n{partner.peer.said()[-6000:]}") from None
+
+
+def test_one_of_several_recipients_is_refused(partner):
+    """The others get the mail; its sender gets the partner's words about the one."""
+    peer, home = partner.peer, partner.home
+    nobody = f"nobody@{peer.domain}"
+    mail = home.submit([f"box@{peer.domain}", nobody, f"back@{peer.domain}"], message("plain", f"refused-{peer.name}"))
+    arrives(partner, lambda: peer.mails("box"), "plain", f"refused-{peer.name}", "the mail")
+    arrives(partner, home.mails, "plain", f"refused-{peer.name}", "the mail")
+    report, whole, one = reported(partner, home.mails, nobody, "the report")
+    assert whole["reporting-mta"] == "dns;mx.penfold.example" and report["Auto-Submitted"].startswith("auto-replied"), whole
+    assert report.get_content_type() == "multipart/report" and report["Content-Type"].params["report-type"] == "delivery-status"
+    assert one["final-recipient"] == f"rfc822;{nobody}" and one["action"] == "failed" and one["status"].startswith("5."), one
+    assert one["remote-mta"] == f"dns;{peer.mx}" and one["diagnostic-code"].startswith("smtp;5"), one
+    assert f"refused-{peer.name}@" in report.get_payload()[2].as_string()
+    states = {q["Recipient"]: q["State"] for q in home.story(mail)["Queue"]}
+    assert states == {nobody: "bounced", f"box@{peer.domain}": "delivered", f"back@{peer.domain}": "delivered"}
+
+
+def test_one_of_several_recipients_is_refused_here(partner):
+    """The partner understands what Penfold says, and tells its own user."""
+    peer, home = partner.peer, partner.home
+    s = partner.connect()
+    send(s, f"box@{peer.domain}", ["ada@penfold.example", "nobody@penfold.example"], message("plain", f"here-{peer.name}"))
+    s.quit()
+    arrives(partner, home.mails, "plain", f"here-{peer.name}", "the mail")
+    _, whole, one = reported(partner, lambda: peer.mails("box"), "nobody@penfold.example", "the report")
+    assert whole["reporting-mta"] == f"dns;{peer.mx}" and one["action"] == "failed" and one["status"].startswith("5."), (whole, one)
+    assert peer.name == "opensmtpd" or "mx.penfold.example" in one["remote-mta"] and "550" in one["diagnostic-code"], one
+
+
+def test_not_yet_known_there(partner):
+    """What greylisting does: 4xx, and later the mail is taken."""
+    peer, home = partner.peer, partner.home
+    mail = home.submit([f"later@{peer.domain}"], message("plain", f"later-{peer.name}"))
+    deferred = wait_until(lambda: home.attempts(mail), 15, "a first attempt")[0]
+    assert deferred["Outcome"] == "deferred" and 400 <= deferred["Code"] < 500 and "not known yet" in deferred["Text"], deferred
+    assert not peer.mails("later")
+    peer.admit()
+    arrives(partner, lambda: peer.mails("later"), "plain", f"later-{peer.name}", "the mail")
+    wait_until(lambda: home.attempts(mail)[-1]["Outcome"] == "delivered", 10, "the end of the attempt")
+    assert len(peer.mails("later")) == 1
+
+
+def test_too_large_for_the_partner(partner):
+    """Its SIZE is believed: nothing is sent, and the sender is told."""
+    peer, home = partner.peer, partner.home
+    mail = home.submit([f"box@{peer.domain}"], message("plain", f"size-{peer.name}") + b"x" * 998 + b"\r\n" + (b"y" * 78 + b"\r\n") * 5000)
+    wait_until(lambda: [one for one in home.story(mail)["Queue"] if one["State"] == "bounced"], 15, "the end")
+    attempt = home.attempts(mail)[-1]
+    assert "DATA" not in attempt["Transcript"] and "BDAT" not in attempt["Transcript"], attempt
+    found = wait_until(lambda: [one for raw in home.mails() if (one := report_in([raw], f"box@{peer.domain}")) and one[2]["status"] == "5.3.4"], 15, "the report")
+    assert found[0][2]["action"] == "failed"
+
+
+def test_a_partner_submits_with_a_password(partner):
+    """Penfold as its smarthost: over TLS, logged in, as its own users."""
+    peer, home = partner.peer, partner.home
+    s = partner.connect()
+    for kind in KINDS:
+        send(s, f"box@{peer.domain}", ["carl@office.example"], message(kind, f"office-{peer.name}"), ["BODY=8BITMIME"])
+    s.quit()
+    for kind in KINDS:
+        got = arrives(partner, lambda: home.mails("carl@office.example"), kind, f"office-{peer.name}", f"{kind} from {peer.name}")
+        assert body_of(got) == KINDS[kind][1]
+    came = home.envelope(got)
+    assert came["AuthUser"] == peers.USER and came["Protocol"].endswith("ESMTPSA") and came["Listener"] == "submission", came
+
+
+def test_reports_of_success(partner):
+    """NOTIFY=SUCCESS is passed on to who can report; else Penfold says that it handed the mail over."""
+    peer, home = partner.peer, partner.home
+    home.submit([f"later@{peer.domain}"], message("plain", f"dsn-{peer.name}"), ["RET=HDRS", f"ENVID=of-{peer.name}"],
+                ["NOTIFY=SUCCESS,FAILURE", f"ORCPT=rfc822;the.orig+2Binal@{peer.domain}"])
+    arrives(partner, lambda: peer.mails("later"), "plain", f"dsn-{peer.name}", "the mail")
+    report, whole, one = reported(partner, home.mails, f"later@{peer.domain}", "the report")
+    assert one["original-recipient"] == f"rfc822;the.orig+inal@{peer.domain}" or peer.name == "exim", one
+    assert whole["original-envelope-id"] == f"of-{peer.name}", whole
+    if peer.dsn:
+        assert whole["reporting-mta"] == f"dns;{peer.mx}" and one["action"] == "delivered", (whole, one)
+    else:
+        assert whole["reporting-mta"] == "dns;mx.penfold.example" and one["action"] == "relayed", (whole, one)
+
+
+def test_reports_of_success_here(partner):
+    """A partner that has DSN hands it to Penfold, which reports the delivery to the mailbox."""
+    peer, home = partner.peer, partner.home
+    if not peer.dsn:
+        pytest.skip(f"{peer.name} has no DSN")
+    s = partner.connect()
+    send(s, f"box@{peer.domain}", ["ada@penfold.example"], message("plain", f"success-{peer.name}"), ["ENVID=home"], ["NOTIFY=SUCCESS"])
+    s.quit()
+    arrives(partner, home.mails, "plain", f"success-{peer.name}", "the mail")
+    _, whole, one = reported(partner, lambda: peer.mails("box"), "ada@penfold.example", "the report")
+    assert one["action"] == "delivered" and whole["reporting-mta"] == "dns;mx.penfold.example" and whole["original-envelope-id"] == "home", (whole, one)
+
+
+def test_addresses_beyond_ascii(partner):
+    """SMTPUTF8 both ways; who has none of it gets none, and the sender is told."""
+    peer, home = partner.peer, partner.home
+    head = message("utf-8", f"eai-{peer.name}").replace(b"From: Ada", "From: Adá".encode())
+    there = f"büro@{peer.domain}"
+    if not peer.utf8:
+        home.submit([there], head, ["SMTPUTF8", "BODY=8BITMIME"])
+        report, _, one = reported(partner, home.mails, there, "the report")
+        assert one["status"] == "5.6.7" and one["action"] == "failed", one
+        return
+    home.submit([there], head, ["SMTPUTF8", "BODY=8BITMIME"])
+    got = arrives(partner, lambda: peer.mails("büro"), "utf-8", f"eai-{peer.name}", "the mail")
+    assert body_of(got) == KINDS["utf-8"][1] and "Adá".encode() in got
+    s = partner.connect()
+    send(s, there, ["jürgen@penfold.example"], head, ["SMTPUTF8", "BODY=8BITMIME"])
+    s.quit()
+    got = arrives(partner, lambda: home.mails("jürgen@penfold.example"), "utf-8", f"eai-{peer.name}", "the mail back")
+    assert body_of(got) == KINDS["utf-8"][1] and "Adá".encode() in got
+    came = home.envelope(got)
+    assert came["Sender"] == there and "SMTPUTF8" in came["SenderParams"] and came["Protocol"].startswith("UTF8"), came
