@@ -52,6 +52,7 @@ class Authority:
 class Peer(Machine):
     packaged, key_kind = True, ECDSA
     utf8, dsn, keeps_connections, verified = True, True, True, None
+    reports = "action", "diagnostic", "original", "envelope"  # what its reports have of RFC 3464
 
     def __init__(self, path, authority):
         super().__init__(path, self.name, os.path.join(BUILD, "peers", self.name) if self.packaged else None, users=self.system_users)
@@ -182,6 +183,7 @@ done
 
 class Exim(Peer):
     keeps_connections = False  # it does when its queue is long
+    reports = "action", "diagnostic", "envelope"
     verified = r"=> ada@penfold\.example .* CV=yes"
     name, number, system_users, program = "exim", 12, ("Debian-exim", "box"), "usr/sbin/exim4"
 
@@ -289,6 +291,7 @@ class OpenSMTPD(Peer):
     verified = r""
     name, number, system_users, program = "opensmtpd", 13, ("opensmtpd", "opensmtpq", "box"), "usr/sbin/smtpd"
     utf8 = False
+    reports = "action",
     key_kind = RSA
 
     def configure(self):
@@ -336,6 +339,7 @@ class Haraka(Peer):
     verified = r"verified=true"
     name, number, system_users, packaged = "haraka", 14, ("box",), False
     dsn = keeps_connections = False
+    reports = "original", "envelope"  # those are Penfold's; of its own the fields get lost when others of the mail's recipients were taken
 
     @classmethod
     def why_not(cls):
@@ -348,6 +352,8 @@ class Haraka(Peer):
         for folder in "queue", "mail", "plugins", "config":
             self.folder(folder)
         shutil.copy(os.path.join(HARAKA, "partner.js"), os.path.join(self.dir, "plugins/partner.js"))
+        for part in glob.glob(os.path.join(HARAKA, "node_modules/Haraka/config/outbound.bounce_message*")):
+            shutil.copy(part, os.path.join(self.dir, "config"))
         self.add_below({
             "smtp.ini": f"listen={self.address}:25\n", "me": self.mx, "plugins": "tls\npartner\n", "loglevel": "INFO",
             "connection.ini": self.limits(),

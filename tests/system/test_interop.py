@@ -255,30 +255,26 @@ def test_connections_are_used_again(partner):
 
 
 def report_in(mails, about):
-    """The report about this recipient (RFC 3464): its parts, fields of the whole message, and those of the recipient."""
+    """The report about this recipient (RFC 3464): the message, the fields that are about all, and those of the recipient."""
     for raw in mails:
-        mail = email.message_from_bytes(raw, policy=email.policy.SMTPUTF8)
-        parts = list(mail.iter_parts())  # OpenSMTPD calls it multipart/mixed
-        status = [part for part in parts if part.get_content_type() in ("message/delivery-status", "message/global-delivery-status")]
-        if not status:
-            continue
-        whole, *rcpts = fields_of(status[0])
-        for one in rcpts:
-            if one["final-recipient"].endswith(about) or one.get("original-recipient", "").endswith(about):
-                return mail, whole, one
+        mail = email.message_from_bytes(raw, policy=email.policy.SMTPUTF8)  # OpenSMTPD calls it multipart/mixed
+        parts = raw.split(b"\r\n--" + mail.get_boundary().encode()) if mail.is_multipart() else []
+        for part in parts:
+            if re.match(rb"(?is)\r\n(.+\r\n)?Content-Type: message/(global-)?delivery-status", part):
+                whole, *rcpts = fields_of(body_of(part).decode())
+                for one in rcpts:
+                    if one["final-recipient"].endswith(about):
+                        return mail, whole, one
     return None
 
 
 def fields_of(status):
-    """Its blocks of fields, whatever way the parser keeps them."""
-    payload = status.get_payload()
-    blocks = [str(block) for block in payload] if isinstance(payload, list) else re.split(r"\r?\n\r?\n", status.get_content().decode())
+    """Its blocks of fields; types stand without a blank behind them, "dns;mx.example"."""
     made = []
-    for block in blocks:
-        lines = re.sub(r"\r?\n[ \t]+", " ", block).splitlines()
-        fields = {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in lines if ":" in line)}
+    for block in re.split(r"\r\n\r\n", re.sub(r"\r\n[ \t]+", " ", status)):
+        fields = dict(line.split(":", 1) for line in block.split("\r\n") if ":" in line)
         if fields:
-            made.append({key: re.sub(r";\s*", ";", value, count=1) for key, value in fields.items()})
+            made.append({key.lower(): re.sub(r";\s*", ";", value.strip(), count=1) for key, value in fields.items()})
     return made
 
 
@@ -314,8 +310,11 @@ def test_one_of_several_recipients_is_refused_here(partner):
     s.quit()
     arrives(partner, home.mails, "plain", f"here-{peer.name}", "the mail")
     _, whole, one = reported(partner, lambda: peer.mails("box"), "nobody@penfold.example", "the report")
-    assert whole["reporting-mta"] == f"dns;{peer.mx}" and one["action"] == "failed" and one["status"].startswith("5."), (whole, one)
-    assert peer.name == "opensmtpd" or "mx.penfold.example" in one["remote-mta"] and "550" in one["diagnostic-code"], one
+    assert whole["reporting-mta"] == f"dns;{peer.mx}" and one["final-recipient"] == "rfc822;nobody@penfold.example", (whole, one)
+    if "action" in peer.reports:
+        assert one["action"] == "failed" and one["status"].startswith("5."), one
+    if "diagnostic" in peer.reports:
+        assert one["remote-mta"] == "dns;mx.penfold.example" and "550 5.1.1" in one["diagnostic-code"], one
 
 
 def test_not_yet_known_there(partner):
@@ -363,8 +362,10 @@ def test_reports_of_success(partner):
                 ["NOTIFY=SUCCESS,FAILURE", f"ORCPT=rfc822;the.orig+2Binal@{peer.domain}"])
     arrives(partner, lambda: peer.mails("later"), "plain", f"dsn-{peer.name}", "the mail")
     report, whole, one = reported(partner, home.mails, f"later@{peer.domain}", "the report")
-    assert one["original-recipient"] == f"rfc822;the.orig+inal@{peer.domain}" or peer.name == "exim", one
-    assert whole["original-envelope-id"] == f"of-{peer.name}", whole
+    if "original" in peer.reports:
+        assert one["original-recipient"] == f"rfc822;the.orig+inal@{peer.domain}", one
+    if "envelope" in peer.reports:
+        assert whole["original-envelope-id"] == f"of-{peer.name}", whole
     if peer.dsn:
         assert whole["reporting-mta"] == f"dns;{peer.mx}" and one["action"] == "delivered", (whole, one)
     else:
