@@ -288,7 +288,7 @@ plain:
 
 
 class OpenSMTPD(Peer):
-    verified = r""
+    verified = r"mta server-cert-check result=\"success\""
     name, number, system_users, program = "opensmtpd", 13, ("opensmtpd", "opensmtpq", "box"), "usr/sbin/smtpd"
     utf8 = False
     reports = "action",
