@@ -46,7 +46,7 @@ LIB_crypt   := -lcrypt
 CPPFLAGS += $(shell pkg-config --cflags libxml-2.0 2>/dev/null)
 
 MODULES := base crypto frame obs dns mime mailauth smtp conf policy queue sys store web
-ROLES   := supervisor smtpd store httpd content delivery resolver keyd
+ROLES   := supervisor smtpd store httpd content delivery resolver keyd filter
 
 # role: modules + libraries.  The link line is the first sandbox: keep it short.
 USE_supervisor := sys conf obs frame base + event tls seccomp
@@ -57,7 +57,7 @@ USE_content    := sys mime smtp conf obs frame base + event crypto xml icu secco
 USE_delivery   := sys policy smtp mime mailauth dns crypto conf obs frame base + event tls gsasl seccomp icu
 USE_resolver   := sys dns conf obs frame base + event unbound seccomp
 USE_keyd       := sys mailauth conf obs frame base + event gsasl crypt seccomp
-USE_filter     := sys smtp mime conf obs frame base + event curl json crypto seccomp icu
+USE_filter     := sys policy smtp mime dns crypto conf obs frame base + event curl tls seccomp icu
 USE_penfold    := store queue policy sys smtp mailauth mime dns crypto conf obs frame base + event tls gsasl curl json sqlite seccomp icu crypt
 USE_test       := web store queue policy sys smtp mailauth mime dns crypto conf obs frame base + event tls gsasl curl json sqlite wslay zlib seccomp icu xml crypt unbound
 

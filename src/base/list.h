@@ -37,6 +37,16 @@ static inline void list_remove(struct list *node) {
     node->next->prev = node->prev;
     list_init(node);
 }
+/* All of `from`, in its order, behind what `to` has; `from` is empty then. */
+static inline void list_move(struct list *to, struct list *from) {
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
 static inline struct list *list_first(struct list *head) {
     return list_empty(head) ? NULL : head->next;
 }

@@ -86,6 +86,12 @@ static void absolute_paths(struct check *k) {
     }
 }
 
+enum err cli_conf_absolute(struct conf *c, struct conf_errors *errors) {
+    struct check k = {c, errors, false};
+    absolute_paths(&k);
+    return k.failed ? ERR_SYNTAX : OK;
+}
+
 static bool load_named(struct check *k, const struct conf_place *place, const char *key, str path, struct buf *text) {
     struct why w;
     struct stat st;

@@ -18,6 +18,9 @@ enum err cli_conf_load(const char *path, struct buf *text, struct why *w) MUST_C
  */
 enum err cli_conf_check(struct conf *c, struct conf_errors *errors) MUST_CHECK;
 
+/* The paths alone. */
+enum err cli_conf_absolute(struct conf *c, struct conf_errors *errors) MUST_CHECK;
+
 /* Prints the errors to stderr and returns status. */
 int cli_conf_complain(struct conf_errors *errors, int status);
 

@@ -1,6 +1,7 @@
 #include "cli/cli_http.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +25,11 @@ struct fetch {
     struct buf *out; /* or */
     FILE *to;
     const char *method; /* NULL: GET */
+    const char *type;   /* of the body; NULL: JSON */
     str body;
-    bool follow;     /* it may come for ever */
-    struct buf said; /* the body of an answer that is not 200 */
+    struct buf *refusal; /* gets what is said against the body, unless NULL */
+    bool follow;         /* it may come for ever */
+    struct buf said;     /* the body of an answer that is not 200 */
     bool write_failed;
 };
 
@@ -46,8 +49,14 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg) {
     return (f->out && f->out->full) || f->write_failed ? 0 : n;
 }
 
+static char found_url[256];
+
+void cli_http_at(const char *url) {
+    snprintf(found_url, sizeof found_url, "%s", url);
+}
+
 static const char *base_url(const struct cli_args *args) {
-    return cli_text(args, "url");
+    return found_url[0] ? found_url : cli_text(args, "url");
 }
 
 static bool is_unix(const char *url) {
@@ -68,6 +77,8 @@ static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail
         return cli_usage_error(page, "\"%s\" is not an http or https address, nor unix:/PATH", url);
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+        if (is_unix(url) && access(url + sizeof "unix:" - 1, W_OK) != 0 && errno == EACCES)
+            return cli_error(page, EX_NOPERM, "%s is for root and the user the server runs as", url);
         if (is_unix(url))
             return cli_error(page, EX_UNAVAILABLE,
                              "no server answers at %s: start one with `penfold serve`, or name another with --url",
@@ -80,12 +91,20 @@ static int fetch_failed(const struct fetch *f, CURLcode code, const char *detail
     }
 }
 
+/* Something is wrong with what was asked for or sent, and not with the rest. */
+static bool is_about_this(const struct fetch *f, long status) {
+    return f->method ? status == 400 || status == 413 || status == 422 : status == 404;
+}
+
 static int refused(const struct fetch *f, long status, const char *missing) {
     struct buf said = BUF(4 * ERROR_TEXT_MAX);
     str first = str_trim(buf_str(&f->said));
     escape_print(str_head(first, str_find(first, '\n')), &said);
     int exit_status = status >= 500 ? EX_TEMPFAIL : EX_UNAVAILABLE;
-    if (status == 404 && missing)
+    if (f->refusal && is_about_this(f, status)) {
+        buf_add(f->refusal, buf_str(&said));
+        exit_status = EX_DATAERR;
+    } else if (status == 404 && missing)
         cli_error(f->args->page, exit_status, "%s", missing);
     else
         cli_error(f->args->page, exit_status, "%s answered %ld: %s", base_url(f->args), status, buf_cstr(&said));
@@ -101,7 +120,10 @@ static void set_request(struct fetch *f, struct curl_slist **headers) {
     if (f->body.p) {
         curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body.n);
         curl_easy_setopt(c, CURLOPT_POSTFIELDS, f->body.p);
-        *headers = curl_slist_append(*headers, "Content-Type: application/json");
+        struct buf line = BUF(1024);
+        buf_printf(&line, "Content-Type: %s", f->type ? f->type : "application/json");
+        *headers = curl_slist_append(*headers, buf_cstr(&line));
+        buf_free(&line);
     }
     if (token && *token) {
         struct buf line = BUF(1024);
@@ -117,6 +139,7 @@ static void set_request(struct fetch *f, struct curl_slist **headers) {
 static void set_options(struct fetch *f, const char *url, char *detail) {
     CURL *c = f->curl;
     curl_easy_setopt(c, CURLOPT_URL, url);
+    curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L); /* a folder may be called ".." */
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1,[::1]"); /* a proxy does not know our loopback */
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
@@ -127,6 +150,14 @@ static void set_options(struct fetch *f, const char *url, char *detail) {
     curl_easy_setopt(c, CURLOPT_USERAGENT, "penfold/" PENFOLD_VERSION);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
+}
+
+/* One for all requests of this process: they share its connection. */
+static CURL *handle(void) {
+    static CURL *curl;
+    if (!curl)
+        curl = curl_easy_init();
+    return curl;
 }
 
 static int fetch(struct fetch *f, const char *path, const char *missing) {
@@ -141,7 +172,7 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
         base = str_head(base, base.n - 1);
     struct buf url = BUF(8192);
     buf_printf(&url, "%.*s%s", STR_ARG(base), path);
-    f->curl = curl_easy_init();
+    f->curl = handle();
     if (!f->curl)
         return cli_error(f->args->page, EX_OSERR, "out of memory");
     f->said = BUF(ERROR_TEXT_MAX);
@@ -155,7 +186,7 @@ static int fetch(struct fetch *f, const char *path, const char *missing) {
         result = fetch_failed(f, code, detail);
     else if (status != 200)
         result = refused(f, status, missing);
-    curl_easy_cleanup(f->curl);
+    curl_easy_reset(f->curl);
     curl_slist_free_all(headers);
     buf_free(&url);
     buf_free(&f->said);
@@ -167,10 +198,21 @@ int cli_http_get(const struct cli_args *args, const char *path, const char *miss
     return fetch(&f, path, missing);
 }
 
+int cli_http_find(const struct cli_args *args, const char *path, struct buf *out, struct buf *refusal) {
+    struct fetch f = {.args = args, .out = out, .refusal = refusal};
+    return fetch(&f, path, NULL);
+}
+
 int cli_http_ask(const struct cli_args *args, const char *method, const char *path, str body, const char *missing,
                  struct buf *out) {
     struct fetch f = {.args = args, .out = out, .method = method, .body = body};
     return fetch(&f, path, missing);
+}
+
+int cli_http_post(const struct cli_args *args, const char *path, const char *type, str body, struct buf *out,
+                  struct buf *refusal) {
+    struct fetch f = {.args = args, .out = out, .method = "POST", .type = type, .body = body, .refusal = refusal};
+    return fetch(&f, path, NULL);
 }
 
 int cli_http_follow(const struct cli_args *args, const char *path, FILE *to) {
@@ -185,6 +227,15 @@ void cli_http_escape(str s, struct buf *out) {
             buf_char(out, s.p[i]);
         else
             buf_printf(out, "%%%02X", (unsigned char)s.p[i]);
+}
+
+void cli_http_escape_levels(str s, struct buf *out) {
+    str level;
+    while (str_cut(&s, '/', &level)) {
+        cli_http_escape(level, out);
+        buf_char(out, '/');
+    }
+    cli_http_escape(s, out);
 }
 
 int cli_http_copy(const struct cli_args *args, const char *path, const char *missing, FILE *to) {

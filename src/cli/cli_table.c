@@ -73,6 +73,28 @@ static void put_rows(struct buf *out, json_t *rows, const struct cli_column *col
     buf_free(&text);
 }
 
+static int put_table(json_t *rows, const struct cli_column *columns, size_t count, const char *nothing) {
+    struct buf out = BUF(CLI_HTTP_ANSWER_MAX);
+    if (json_array_size(rows) == 0 && cli_columns())
+        puts(nothing);
+    else
+        put_rows(&out, rows, columns, count);
+    fwrite(out.p ? out.p : "", 1, out.n, stdout);
+    buf_free(&out);
+    return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+}
+
+int cli_table_put(const struct cli_args *args, json_t *rows, const char *array, const struct cli_column *columns,
+                  size_t count, const char *nothing) {
+    if (!cli_flag(args, "json"))
+        return put_table(rows, columns, count, nothing);
+    json_t *root = json_pack("{sOsI}", array, rows, "Count", (json_int_t)json_array_size(rows));
+    json_dumpf(root, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(root);
+    return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+}
+
 int cli_table_print(const struct cli_args *args, const char *path, const char *array, const struct cli_column *columns,
                     size_t count, const char *nothing) {
     if (cli_flag(args, "json")) {
@@ -81,22 +103,18 @@ int cli_table_print(const struct cli_args *args, const char *path, const char *a
             putchar('\n');
         return status;
     }
-    struct buf answer = BUF(CLI_HTTP_ANSWER_MAX), out = BUF(CLI_HTTP_ANSWER_MAX);
+    struct buf answer = BUF(CLI_HTTP_ANSWER_MAX);
     int status = cli_http_get(args, path, "there is no such thing", &answer);
     json_error_t error;
     json_t *root = status == EX_OK ? json_loadb(answer.p, answer.n, JSON_ALLOW_NUL, &error) : NULL;
     json_t *rows = json_object_get(root, array);
     if (status == EX_OK && !json_is_array(rows))
         status = cli_error(args->page, EX_UNAVAILABLE, "%s does not answer as a Penfold does", cli_text(args, "url"));
-    else if (status == EX_OK && json_array_size(rows) == 0 && cli_columns())
-        puts(nothing);
     else if (status == EX_OK)
-        put_rows(&out, rows, columns, count);
-    fwrite(out.p ? out.p : "", 1, out.n, stdout);
+        status = put_table(rows, columns, count, nothing);
     json_decref(root);
     buf_free(&answer);
-    buf_free(&out);
-    return fflush(stdout) == 0 ? status : EX_IOERR;
+    return status;
 }
 
 int cli_explain(const struct cli_args *args, const char *id) {

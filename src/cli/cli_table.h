@@ -3,6 +3,8 @@
 #ifndef CLI_CLI_TABLE_H
 #define CLI_CLI_TABLE_H
 
+#include <jansson.h>
+
 #include "cli/cli_options.h"
 
 struct cli_column {
@@ -14,6 +16,9 @@ struct cli_column {
 /* GET path, whose answer has an array of that name.  The page must have a flag "json". */
 int cli_table_print(const struct cli_args *args, const char *path, const char *array, const struct cli_column *columns,
                     size_t count, const char *nothing) MUST_CHECK;
+/* Rows that are there already: as a table, or with --json as an object with the array of that name and Count. */
+int cli_table_put(const struct cli_args *args, json_t *rows, const char *array, const struct cli_column *columns,
+                  size_t count, const char *nothing) MUST_CHECK;
 /* The story of a message, in words or as JSON. */
 int cli_explain(const struct cli_args *args, const char *id) MUST_CHECK;
 

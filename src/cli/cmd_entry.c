@@ -1,5 +1,6 @@
-/* cmd_entry.c - penfold account, alias, domain: who is here, told to the running server.  What a setting means is told
- * by penfold.conf(5): an entry has those that its block in the configuration would have.
+/* cmd_entry.c - penfold account, alias, domain: who is here, told to the running server, or to its database when none
+ * runs.  What a setting means is told by penfold.conf(5): an entry has those that its block in the configuration would
+ * have.
  * Passwords come from the terminal or from stdin, never from the command line, which everybody on the machine can read.
  */
 #include <jansson.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/cli_directory.h"
 #include "cli/cli_http.h"
 #include "cli/cli_table.h"
 #include "mailauth/credential.h"
@@ -19,14 +21,14 @@
     { .name = "json", .sentence = "As the JSON of the API." }
 
 static const struct cli_option account_options[] = {
-    CLI_HTTP_ADMIN_OPTION,
+    CLI_DIRECTORY_OPTIONS,
     {.name = "app",
      .value = "NAME",
      .sentence = "For password: one of the account's further passwords, for a program."},
     {.name = "password-stdin", .sentence = "Read the password from stdin, its first line."},
     JSON_OPTION,
 };
-static const struct cli_option entry_options[] = {CLI_HTTP_ADMIN_OPTION, JSON_OPTION};
+static const struct cli_option entry_options[] = {CLI_DIRECTORY_OPTIONS, JSON_OPTION};
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -35,7 +37,7 @@ const struct cli_page cli_account_page = {
     .operands = "list | add|set|remove|show|password ADDRESS [KEY=VALUE...] | hash",
     .operands_min = 1,
     .operands_max = 100,
-    .sentence = "Make, change, list and remove the accounts of a running server.",
+    .sentence = "Make, change, list and remove the accounts of a server.",
     .options = account_options,
     .option_count = COUNT(account_options),
 };
@@ -44,7 +46,7 @@ const struct cli_page cli_alias_page = {
     .operands = "list | add|set|remove|show ADDRESS [KEY=VALUE...]",
     .operands_min = 1,
     .operands_max = 100,
-    .sentence = "Make, change, list and remove the aliases of a running server.",
+    .sentence = "Make, change, list and remove the aliases of a server.",
     .options = entry_options,
     .option_count = COUNT(entry_options),
 };
@@ -53,21 +55,24 @@ const struct cli_page cli_domain_page = {
     .operands = "list | add|set|remove|show DOMAIN [KEY=VALUE...]",
     .operands_min = 1,
     .operands_max = 100,
-    .sentence = "Make, change, list and remove the local domains of a running server.",
+    .sentence = "Make, change, list and remove the local domains of a server.",
     .options = entry_options,
     .option_count = COUNT(entry_options),
 };
 
 struct kind {
     const struct cli_page *page;
-    const char *plural;
+    enum directory_kind kind;
     const struct cli_column columns[4];
     size_t column_count;
 };
 static const struct kind kinds[] = {
-    {&cli_account_page, "accounts", {{"Key", 24, 0}, {"name", 12, 0}, {"HasPassword", 11, 11}, {"quota", 8, 8}}, 4},
-    {&cli_alias_page, "aliases", {{"Key", 24, 0}, {"to", 24, 0}, {"keep", 4, 4}}, 3},
-    {&cli_domain_page, "domains", {{"Key", 24, 0}, {"alias_of", 16, 0}, {"catch_all", 16, 0}}, 3},
+    {&cli_account_page,
+     DIRECTORY_ACCOUNT,
+     {{"Key", 24, 0}, {"name", 12, 0}, {"HasPassword", 11, 11}, {"quota", 8, 8}},
+     4},
+    {&cli_alias_page, DIRECTORY_ALIAS, {{"Key", 24, 0}, {"to", 24, 0}, {"keep", 4, 4}}, 3},
+    {&cli_domain_page, DIRECTORY_DOMAIN, {{"Key", 24, 0}, {"alias_of", 16, 0}, {"catch_all", 16, 0}}, 3},
 };
 
 /* ---- passwords ---- */
@@ -125,26 +130,6 @@ static int print_hash(const struct cli_args *args) {
 
 /* ---- entries ---- */
 
-static void entry_path(const struct kind *k, const char *key, const char *how, struct buf *path) {
-    buf_printf(path, "/api/v1/admin/%s/", k->plural);
-    cli_http_escape(str_of(key), path);
-    buf_add(path, str_of(how));
-}
-
-static int ask(const struct cli_args *args, const struct kind *k, const char *method, const char *key, const char *how,
-               json_t *entry, struct buf *answer) {
-    struct buf path = BUF(4096);
-    char *body = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
-    entry_path(k, key, how, &path);
-    int status =
-        cli_http_ask(args, method, buf_cstr(&path), body ? str_of(body) : STR_NONE, "there is no such entry", answer);
-    if (body)
-        explicit_bzero(body, strlen(body));
-    free(body);
-    buf_free(&path);
-    return status;
-}
-
 /* KEY=VALUE behind the address; an empty value removes the setting. */
 static int take_settings(const struct cli_args *args, json_t *entry) {
     for (unsigned i = 2; i < args->operand_count; i++) {
@@ -175,24 +160,29 @@ static int set_password(const struct cli_args *args, json_t *entry) {
     return status;
 }
 
-static int put(const struct cli_args *args, const struct kind *k, const char *how, bool password) {
-    struct buf answer = BUF(64 * 1024);
+/* The password is asked for first: while the database is open no server can start. */
+static int put(const struct cli_args *args, const struct kind *k, enum cli_directory_how how, bool password) {
+    struct cli_directory *d = NULL;
     json_t *entry = json_object();
     int status = take_settings(args, entry);
     if (status == EX_OK && password)
         status = set_password(args, entry);
     if (status == EX_OK)
-        status = ask(args, k, "PUT", args->operands[1], how, entry, &answer);
+        status = cli_directory_open(args, &d);
+    if (status == EX_OK)
+        status = cli_directory_put(d, k->kind, args->operands[1], entry, how);
+    cli_directory_close(d);
     json_decref(entry);
-    buf_free(&answer);
     return status;
 }
 
 static int show(const struct cli_args *args, const struct kind *k) {
-    struct buf answer = BUF(CLI_HTTP_ANSWER_MAX), shown = BUF(CLI_HTTP_ANSWER_MAX);
-    json_error_t error;
-    int status = ask(args, k, "GET", args->operands[1], "", NULL, &answer);
-    json_t *entry = status == EX_OK ? json_loadb(answer.p, answer.n, 0, &error) : NULL;
+    struct cli_directory *d = NULL;
+    struct buf shown = BUF(CLI_HTTP_ANSWER_MAX);
+    json_t *entry = NULL;
+    int status = cli_directory_open(args, &d);
+    if (status == EX_OK)
+        status = cli_directory_get(d, k->kind, args->operands[1], &entry);
     char *text = entry ? json_dumps(entry, cli_flag(args, "json") ? JSON_COMPACT : JSON_INDENT(2)) : NULL;
     if (text) {
         cli_clean(str_of(text), &shown);
@@ -200,21 +190,30 @@ static int show(const struct cli_args *args, const struct kind *k) {
     }
     free(text);
     json_decref(entry);
-    buf_free(&answer);
     buf_free(&shown);
+    cli_directory_close(d);
     return status;
 }
 
 static int list(const struct cli_args *args, const struct kind *k) {
-    char path[64];
-    snprintf(path, sizeof path, "/api/v1/admin/%s?limit=1000000", k->plural);
-    return cli_table_print(args, path, "Entries", k->columns, k->column_count, "There are none.");
+    struct cli_directory *d = NULL;
+    json_t *entries = NULL;
+    int status = cli_directory_open(args, &d);
+    if (status == EX_OK)
+        status = cli_directory_list(d, k->kind, &entries);
+    if (status == EX_OK)
+        status = cli_table_put(args, entries, "Entries", k->columns, k->column_count, "There are none.");
+    json_decref(entries);
+    cli_directory_close(d);
+    return status;
 }
 
 static int remove_entry(const struct cli_args *args, const struct kind *k) {
-    struct buf answer = BUF(64 * 1024);
-    int status = ask(args, k, "DELETE", args->operands[1], "", NULL, &answer);
-    buf_free(&answer);
+    struct cli_directory *d = NULL;
+    int status = cli_directory_open(args, &d);
+    if (status == EX_OK)
+        status = cli_directory_remove(d, k->kind, args->operands[1]);
+    cli_directory_close(d);
     return status;
 }
 
@@ -228,11 +227,11 @@ static int run(const struct cli_args *args, const struct kind *k) {
     if (args->operand_count < 2)
         return cli_usage_error(args->page, "say %s", args->page->operands);
     if (strcmp(what, "add") == 0)
-        return put(args, k, "?how=new", account);
+        return put(args, k, CLI_DIRECTORY_NEW, account);
     if (strcmp(what, "set") == 0)
-        return put(args, k, "?how=old", false);
+        return put(args, k, CLI_DIRECTORY_OLD, false);
     if (account && strcmp(what, "password") == 0)
-        return put(args, k, "?how=old", true);
+        return put(args, k, CLI_DIRECTORY_OLD, true);
     if (strcmp(what, "show") == 0)
         return show(args, k);
     if (strcmp(what, "remove") == 0)

@@ -1,21 +1,26 @@
-/* cmd_route.c - penfold route: which rule takes a message, and why; nothing is sent. */
+/* cmd_route.c - penfold route: which rule takes a message, and why; nothing is sent.
+ * Who is here is told by the running server, else by its database, else by the configuration alone. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/code.h"
 #include "cli/cli.h"
 #include "cli/cli_conf.h"
+#include "cli/cli_directory.h"
+#include "cli/cli_http.h"
 #include "policy/route_trial.h"
+#include "store/directory_db.h"
 
 enum { REJECTED = 1, STORY_MAX = 1024 * 1024, HEADER_MAX = 1024 * 1024 };
 
 static const struct cli_option options[] = {
-    {.name = "config",
-     .letter = 'c',
-     .value = "FILE",
-     .variable = "PENFOLD_CONFIG",
-     .fallback = CLI_CONF_FILE,
-     .sentence = "The configuration."},
+    CLI_DIRECTORY_OPTIONS,
+    {.name = "directory",
+     .words = "auto|server|database|configuration",
+     .fallback = "auto",
+     .sentence = "Who is here: what the running server says, what its database has, or the blocks of the configuration "
+                 "alone. auto: the first of them that is there."},
     {.name = "from", .value = "ADDRESS", .fallback = "", .sentence = "The sender; <> or none: the null sender."},
     {.name = "to", .value = "ADDRESS", .repeatable = true, .sentence = "A recipient."},
     {.name = "client", .value = "IP|unix", .fallback = "192.0.2.1", .sentence = "The client's address."},
@@ -43,6 +48,7 @@ struct trial {
     const struct cli_args *args;
     struct conf c;
     struct buf text, header, out;
+    struct buf source; /* which directory it is, for a person */
     struct directory *dir;
     struct route_ask ask;
     bool rejected;
@@ -126,6 +132,8 @@ static void put_json(struct trial *t, const struct route_decision *d) {
     buf_char(out, '{');
     member(out, "recipient", t->ask.recipient);
     buf_char(out, ',');
+    member(out, "directory", buf_str(&t->source));
+    buf_char(out, ',');
     member(out, "verdict", d->verdict == ROUTE_REJECT ? S("reject") : S("accept"));
     if (d->verdict == ROUTE_REJECT) {
         buf_printf(out, ",\"code\":%u,", d->code);
@@ -160,6 +168,74 @@ static int try_recipient(struct trial *t, const char *to) {
     return e == OK ? EX_OK : cli_error(t->args->page, EX_OSERR, "out of memory");
 }
 
+/* ---- who is here ---- */
+
+/* A unix socket may be for others alone. */
+static bool may_ask(const char *url) {
+    str path = str_of(url);
+    return !str_skip(&path, S("unix:")) || access(path.p, W_OK) == 0;
+}
+
+/* CLI_GO_ON: no server answers us. */
+static int ask_server(struct trial *t) {
+    struct buf url = BUF(8192);
+    bool given = cli_source(t->args, "url") != NULL, found = given;
+    if (given)
+        buf_add(&url, str_of(cli_text(t->args, "url")));
+    else
+        found = cli_directory_server(t->args, &t->c, &url) && may_ask(buf_cstr(&url));
+    if (found && !given)
+        cli_http_at(buf_cstr(&url));
+    if (found)
+        buf_printf(&t->source, "the running server at %s", buf_cstr(&url));
+    buf_free(&url);
+    return found ? cli_directory_copy(t->args, t->dir) : CLI_GO_ON;
+}
+
+/* CLI_GO_ON: there is none, or it cannot be read, which the source says. */
+static int read_database(struct trial *t, bool needed) {
+    struct why w;
+    enum err e = directory_db_read(t->dir, t->c.data.p, &w);
+    if (!e)
+        buf_printf(&t->source, "the database in %s", t->c.data.p);
+    else if (needed || e == ERR_NOMEM)
+        return cli_error(t->args->page, EX_UNAVAILABLE, "%s", w.text);
+    else if (e != ERR_NOT_FOUND)
+        buf_printf(&t->source, "the configuration alone: %s", w.text);
+    if (!e)
+        return EX_OK;
+    directory_free(t->dir); /* what was read of it is not all */
+    t->dir = directory_new(0);
+    return t->dir ? CLI_GO_ON : cli_error(t->args->page, EX_OSERR, "out of memory");
+}
+
+static int fill_directory(struct trial *t) {
+    const char *which = cli_text(t->args, "directory");
+    bool any = strcmp(which, "auto") == 0, server = strcmp(which, "server") == 0,
+         database = strcmp(which, "database") == 0;
+    int status = any || server ? ask_server(t) : CLI_GO_ON;
+    if (status == CLI_GO_ON && server)
+        return cli_error(t->args->page, EX_UNAVAILABLE, "no server answers: name its address with --url");
+    if (status == CLI_GO_ON && (any || database))
+        status = read_database(t, database);
+    if (status == CLI_GO_ON && t->source.n == 0)
+        buf_add(&t->source, S("the configuration alone"));
+    return status == CLI_GO_ON ? EX_OK : status;
+}
+
+static int load_directory(struct trial *t) {
+    struct why w;
+    t->dir = directory_new(0);
+    if (!t->dir)
+        return cli_error(t->args->page, EX_OSERR, "out of memory");
+    int status = fill_directory(t);
+    if (status == EX_OK && directory_conf(t->dir, &t->c, &w) != OK)
+        status = cli_error(t->args->page, EX_CONFIG, "%s", w.text);
+    if (status == EX_OK && !cli_flag(t->args, "json"))
+        buf_printf(&t->out, "directory: %s\n", buf_cstr(&t->source));
+    return status;
+}
+
 static int load(struct trial *t) {
     const char *file = cli_text(t->args, "config");
     struct conf_errors errors = {0};
@@ -169,15 +245,13 @@ static int load(struct trial *t) {
         return cli_error(t->args->page, EX_NOINPUT, "%s", w.text);
     enum err e = conf_read(buf_str(&t->text), strcmp(file, "-") == 0 ? "stdin" : file, &t->c, &errors);
     enum err checked = conf_check(&t->c, &errors);
-    int status = e || checked ? cli_conf_complain(&errors, EX_CONFIG) : EX_OK;
+    enum err made = cli_conf_absolute(&t->c, &errors);
+    int status = e || checked || made ? cli_conf_complain(&errors, EX_CONFIG) : EX_OK;
     conf_errors_free(&errors);
-    if (status != EX_OK)
-        return status;
-    t->dir = directory_new(0);
-    if (!t->dir || directory_conf(t->dir, &t->c, &w) != OK)
-        return cli_error(t->args->page, EX_CONFIG, "%s", t->dir ? w.text : "out of memory");
-    return EX_OK;
+    return status == EX_OK ? load_directory(t) : status;
 }
+
+/* ---- the question ---- */
 
 static bool listener_there(const struct conf *c, str name) {
     for (size_t i = 0; i < c->listen_count; i++)
@@ -225,7 +299,7 @@ static int run(struct trial *t) {
         status = question(t);
     for (unsigned i = 0; status == EX_OK && i < cli_count(t->args, "to"); i++)
         status = try_recipient(t, cli_item(t->args, "to", i));
-    fwrite(t->out.p, 1, t->out.n, stdout);
+    fwrite(t->out.p ? t->out.p : "", 1, t->out.n, stdout);
     if (fflush(stdout) != 0)
         return EX_IOERR;
     return status == EX_OK && t->rejected ? REJECTED : status;
@@ -235,12 +309,13 @@ int cmd_route(int argc, char **argv) {
     struct cli_args args;
     int status = cli_parse(&cli_route_page, argc, argv, &args);
     if (status == CLI_GO_ON) {
-        struct trial t = {.args = &args, .header = BUF(HEADER_MAX), .out = BUF(16 * STORY_MAX)};
+        struct trial t = {.args = &args, .header = BUF(HEADER_MAX), .out = BUF(16 * STORY_MAX), .source = BUF(8192)};
         status = run(&t);
         directory_free(t.dir);
         conf_free(&t.c);
         buf_free(&t.text);
         buf_free(&t.header);
+        buf_free(&t.source);
         buf_free(&t.out);
     }
     cli_args_free(&args);

@@ -260,21 +260,6 @@ static void read_config(struct start *s, const char *file) {
         s->bad_file = true;
 }
 
-/* What the language has and no role does yet: better not to start than to keep mail that never goes anywhere. */
-static enum err refuse_unserved(struct start *s) {
-    enum err e = OK;
-    for (size_t i = 0; i < s->c->route_count; i++) {
-        const struct conf_route *r = &s->c->routes[i];
-        if (r->action != CONF_ACTION_WEBHOOK)
-            continue;
-        conf_errors_add(s->errors, r->place.where, r->place.line,
-                        "route %.*s: webhooks are checked, but not posted yet: use pipe, with a command that posts",
-                        STR_ARG(r->title));
-        e = ERR_UNSUPPORTED;
-    }
-    return e;
-}
-
 /* Options, file and checks into one struct conf; EX_OK, or the status after all complaints have been printed. */
 static int build(struct start *s, str mode) {
     const char *file = cli_text(s->args, "config");
@@ -287,8 +272,6 @@ static int build(struct start *s, str mode) {
     apply_sets(s);
     note(s, conf_set(s->c, S("mode"), mode, NULL, s->errors)); /* last: the subcommand decides */
     checked = cli_conf_check(s->c, s->errors);
-    if (checked == OK)
-        checked = refuse_unserved(s);
     if (!s->no_file && !s->bad_option && !s->bad_file && checked == OK)
         return EX_OK;
     return cli_conf_complain(s->errors, s->no_file ? EX_NOINPUT : s->bad_option || !file ? EX_USAGE : EX_CONFIG);

@@ -6,12 +6,12 @@
 
 #include "base/code.h"
 #include "cli/cli.h"
-#include "cli/cli_http.h"
+#include "cli/cli_directory.h"
 #include "cli/cli_table.h"
 #include "sys/clock.h"
 
 static const struct cli_option options[] = {
-    CLI_HTTP_ADMIN_OPTION,
+    CLI_DIRECTORY_OPTIONS,
     {.name = "role",
      .words = "admin|operator|reader|send",
      .fallback = "send",
@@ -47,19 +47,10 @@ static void token_key(const char *token, char key[KEY_SIZE + 1]) {
         snprintf(key + 2 * i, 3, "%02x", hash[i]);
 }
 
-static json_t *entries(const struct cli_args *args, int *status) {
-    struct buf answer = BUF(CLI_HTTP_ANSWER_MAX);
-    json_error_t error;
-    *status = cli_http_get(args, "/api/v1/admin/tokens", NULL, &answer);
-    json_t *root = *status == EX_OK ? json_loadb(answer.p, answer.n, 0, &error) : NULL;
-    buf_free(&answer);
-    return root;
-}
-
-static const char *key_of(json_t *root, const char *name) {
+static const char *key_of(json_t *entries, const char *name) {
     size_t i;
     json_t *e;
-    json_array_foreach(json_object_get(root, "Entries"), i, e) {
+    json_array_foreach(entries, i, e) {
         const char *text = json_string_value(json_object_get(e, "name"));
         if (text && strcmp(text, name) == 0)
             return json_string_value(json_object_get(e, "Key"));
@@ -67,62 +58,72 @@ static const char *key_of(json_t *root, const char *name) {
     return NULL;
 }
 
-static int add(const struct cli_args *args, const char *name) {
-    char token[TOKEN_SIZE + 1], key[KEY_SIZE + 1], path[128];
-    int status;
-    json_t *root = entries(args, &status);
-    if (status == EX_OK && key_of(root, name))
-        status = cli_error(args->page, EX_UNAVAILABLE, "there is a token %s already", name);
-    json_decref(root);
-    if (status != EX_OK)
-        return status;
+static void show_token(const struct cli_args *args, const char *token) {
+    if (cli_flag(args, "json"))
+        printf("{\"Token\":\"%s\"}\n", token);
+    else
+        printf("%s\n", token);
+}
+
+static int add(const struct cli_args *args, struct cli_directory *d, json_t *entries) {
+    const char *name = args->operands[1], *account = cli_text(args, "account");
+    char token[TOKEN_SIZE + 1], key[KEY_SIZE + 1];
+    if (key_of(entries, name))
+        return cli_error(args->page, EX_UNAVAILABLE, "there is a token %s already", name);
     make_token(token);
     token_key(token, key);
-    snprintf(path, sizeof path, "/api/v1/admin/tokens/%s?how=new", key);
     json_t *entry = json_pack("{ssss}", "name", name, "role", cli_text(args, "role"));
-    if (cli_text(args, "account"))
-        json_object_set_new(entry, "account", json_string(cli_text(args, "account")));
-    char *body = json_dumps(entry, JSON_COMPACT);
-    struct buf answer = BUF(64 * 1024);
-    status = cli_http_ask(args, "PUT", path, str_of(body), NULL, &answer);
-    if (status == EX_OK && cli_flag(args, "json"))
-        printf("{\"Token\":\"%s\"}\n", token);
-    else if (status == EX_OK)
-        printf("%s\n", token);
-    buf_free(&answer);
-    free(body);
+    if (!entry || (account && json_object_set_new(entry, "account", json_string(account)) != 0)) {
+        json_decref(entry);
+        return cli_error(args->page, EX_DATAERR, "the name is not UTF-8");
+    }
+    int status = cli_directory_put(d, DIRECTORY_TOKEN, key, entry, CLI_DIRECTORY_NEW);
+    if (status == EX_OK)
+        show_token(args, token);
     json_decref(entry);
     return status;
 }
 
-static int remove_one(const struct cli_args *args, const char *name) {
-    int status;
-    json_t *root = entries(args, &status);
-    const char *key = key_of(root, name);
-    if (status == EX_OK && !key)
-        status = cli_error(args->page, EX_UNAVAILABLE, "there is no token %s", name);
-    if (status == EX_OK) {
-        struct buf answer = BUF(64 * 1024), path = BUF(256);
-        buf_printf(&path, "/api/v1/admin/tokens/%s", key);
-        status = cli_http_ask(args, "DELETE", buf_cstr(&path), STR_NONE, NULL, &answer);
-        buf_free(&answer);
-        buf_free(&path);
-    }
-    json_decref(root);
-    return status;
+static int remove_one(const struct cli_args *args, struct cli_directory *d, json_t *entries) {
+    const char *key = key_of(entries, args->operands[1]);
+    if (!key)
+        return cli_error(args->page, EX_UNAVAILABLE, "there is no token %s", args->operands[1]);
+    return cli_directory_remove(d, DIRECTORY_TOKEN, key);
+}
+
+static int list(const struct cli_args *args, struct cli_directory *d, json_t *entries) {
+    static const struct cli_column columns[] = {{"name", 20, 0}, {"role", 8, 8}, {"account", 20, 0}};
+    (void)d;
+    return cli_table_put(args, entries, "Entries", columns, sizeof columns / sizeof *columns, "No tokens.");
+}
+
+static const struct action {
+    const char *name;
+    unsigned operands;
+    int (*run)(const struct cli_args *args, struct cli_directory *d, json_t *entries);
+} actions[] = {{"list", 1, list}, {"add", 2, add}, {"remove", 2, remove_one}};
+
+static const struct action *action_of(const struct cli_args *args) {
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
+        if (strcmp(actions[i].name, args->operands[0]) == 0 && actions[i].operands == args->operand_count)
+            return &actions[i];
+    return NULL;
 }
 
 static int run(const struct cli_args *args) {
-    static const struct cli_column columns[] = {{"name", 20, 0}, {"role", 8, 8}, {"account", 20, 0}};
-    const char *what = args->operands[0], *name = args->operand_count > 1 ? args->operands[1] : NULL;
-    if (strcmp(what, "list") == 0 && !name)
-        return cli_table_print(args, "/api/v1/admin/tokens", "Entries", columns, sizeof columns / sizeof *columns,
-                               "No tokens.");
-    if (strcmp(what, "add") == 0 && name)
-        return add(args, name);
-    if (strcmp(what, "remove") == 0 && name)
-        return remove_one(args, name);
-    return cli_usage_error(args->page, "say list, add NAME or remove NAME");
+    const struct action *a = action_of(args);
+    struct cli_directory *d = NULL;
+    json_t *entries = NULL;
+    if (!a)
+        return cli_usage_error(args->page, "say list, add NAME or remove NAME");
+    int status = cli_directory_open(args, &d);
+    if (status == EX_OK)
+        status = cli_directory_list(d, DIRECTORY_TOKEN, &entries);
+    if (status == EX_OK)
+        status = a->run(args, d, entries);
+    json_decref(entries);
+    cli_directory_close(d);
+    return status;
 }
 
 int cmd_token(int argc, char **argv) {

@@ -55,6 +55,8 @@ enum conf_route_tls {
     CONF_ROUTE_TLS_IMPLICIT
 };
 
+enum conf_format { CONF_FORMAT_JSON, CONF_FORMAT_MESSAGE };
+
 /* What a setting is in C.  Texts are never NULL and have a NUL behind them; sizes are bytes, durations milliseconds. */
 #define CONF_C_BOOL bool
 #define CONF_C_INT uint64_t

@@ -178,6 +178,8 @@ static const struct {
     {CONF_ROUTE_KEY_timeout, ON(PIPE) | ON(WEBHOOK), 0, NULL},
     {CONF_ROUTE_KEY_url, ON(WEBHOOK), ON(WEBHOOK), "where to post it"},
     {CONF_ROUTE_KEY_secret_file, ON(WEBHOOK), 0, NULL},
+    {CONF_ROUTE_KEY_format, ON(WEBHOOK), 0, NULL},
+    {CONF_ROUTE_KEY_post_max, ON(WEBHOOK), 0, NULL},
     {CONF_ROUTE_KEY_code, ON(REJECT), 0, NULL},
     {CONF_ROUTE_KEY_text, ON(REJECT), 0, NULL},
 };
@@ -280,6 +282,7 @@ static void check_reject(struct check *k, const struct conf_route *r) {
 }
 
 static void check_route(struct check *k, const struct conf_route *r) {
+    struct conf_url url;
     check_meaning(k, r);
     check_open_relay(k, r);
     check_patterns(k, PLACE(r, CONF_ROUTE_KEY_from), "route", r->title, "from", &r->from, true);
@@ -297,6 +300,9 @@ static void check_route(struct check *k, const struct conf_route *r) {
                  STR_ARG(r->title), SHOWN(r->account));
     if (r->url.n && !str_starts(r->url, S("http://")) && !str_starts(r->url, S("https://")))
         COMPLAIN(k, PLACE(r, CONF_ROUTE_KEY_url), "route %.*s: url begins with https:// or http://", STR_ARG(r->title));
+    else if (r->url.n && !conf_url_parse(r->url, &url))
+        COMPLAIN(k, PLACE(r, CONF_ROUTE_KEY_url),
+                 "route %.*s: url is not https://[USER:PASSWORD@]HOST[:PORT][/PATH][?QUERY]", STR_ARG(r->title));
     check_emails(k, PLACE(r, CONF_ROUTE_KEY_address), "route", r->title, "address", &r->address, false);
     check_sources(k, PLACE(r, CONF_ROUTE_KEY_source), "route", r->title, &r->source);
     check_route_hosts(k, r);

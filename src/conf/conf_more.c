@@ -47,6 +47,42 @@ bool conf_host_parse(str s, struct conf_host *h) {
     return conf_domain_good(h->host) && (colon == SIZE_MAX || port_parse(str_tail(s, colon + 1), &h->port));
 }
 
+static bool url_bytes_good(str s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (char_is_ctl(s.p[i]) || strchr(" #\\\"<>", s.p[i]))
+            return false;
+    return true;
+}
+
+static bool url_host(str authority, struct conf_url *u) {
+    struct conf_host h;
+    size_t at = str_rfind(authority, '@');
+    if (at != SIZE_MAX) {
+        u->login = str_head(authority, at);
+        authority = str_tail(authority, at + 1);
+    }
+    if (!conf_host_parse(authority, &h) || h.path.n)
+        return false;
+    u->host = h.host;
+    u->port = h.port ? h.port : u->tls ? 443 : 80;
+    return true;
+}
+
+bool conf_url_parse(str s, struct conf_url *u) {
+    size_t n = 0;
+    *u = (struct conf_url){.login = S(""), .query = S("")};
+    u->tls = str_skip(&s, S("https://"));
+    if ((!u->tls && !str_skip(&s, S("http://"))) || !url_bytes_good(s))
+        return false;
+    while (n < s.n && s.p[n] != '/' && s.p[n] != '?')
+        n++;
+    u->place = str_tail(s, n);
+    size_t mark = str_find(u->place, '?');
+    if (mark != SIZE_MAX)
+        u->query = str_tail(u->place, mark + 1);
+    return url_host(str_head(s, n), u);
+}
+
 static bool label_good(str s) {
     if (s.n == 0 || s.p[0] == '-' || s.p[s.n - 1] == '-')
         return false;

@@ -19,6 +19,18 @@ struct conf_host {
 };
 bool conf_host_parse(str s, struct conf_host *h) MUST_CHECK;
 
+/* Where something is posted: http[s]://[USER:PASSWORD@]HOST[:PORT][/PATH][?QUERY], without blanks, controls and a
+ * fragment.  Results point into s; port is what is meant also when none is written. */
+struct conf_url {
+    bool tls;
+    str login; /* USER:PASSWORD as written; empty: none */
+    str host;  /* without brackets */
+    uint16_t port;
+    str place; /* from the path on; may be empty */
+    str query; /* what of place is behind its "?" */
+};
+bool conf_url_parse(str s, struct conf_url *u) MUST_CHECK;
+
 /* Labels of letters, digits, hyphens and UTF-8 with single dots between them: what the directory may find invalid yet,
  * but a person did not mistype. */
 bool conf_domain_good(str s);

@@ -321,6 +321,10 @@ static void block_complaints(void **state) {
          "f:4: route a: no command ever runs as root: name another user\n"},
         {"route a {\naction webhook\n}", "f:1: route a: url is missing: where to post it\n"},
         {"route a {\naction webhook\nurl ftp://x\n}", "f:3: route a: url begins with https:// or http://\n"},
+        {"route a {\naction webhook\nurl https://x:y/\n}",
+         "f:3: route a: url is not https://[USER:PASSWORD@]HOST[:PORT][/PATH][?QUERY]\n"},
+        {"route a {\naction webhook\nurl https://x\nformat message\npost_max 1MiB\nsecret_file f\ntimeout 10s\n}", ""},
+        {"route a {\naction capture\nformat message\n}", "f:3: route a: format means nothing to the action capture\n"},
         {"route a {\nurl http://x\nhost h\ncode 450\n}", "f:2: route a: url means nothing to the action mailbox\n"
                                                          "f:3: route a: host means nothing to the action mailbox\n"
                                                          "f:4: route a: code means nothing to the action mailbox\n"},
@@ -426,6 +430,37 @@ static void inner_values(void **state) {
     assert_true(conf_host_parse(S("unix:/run/lmtp"), &h) && str_eq(h.path, S("/run/lmtp")));
 }
 
+static void urls(void **state) {
+    (void)state;
+    static const struct {
+        str text, login, host;
+        unsigned port;
+        str place, query;
+    } good[] = {
+        {S_INIT("http://h"), S_INIT(""), S_INIT("h"), 80, S_INIT(""), S_INIT("")},
+        {S_INIT("https://h.example/a?b=c"), S_INIT(""), S_INIT("h.example"), 443, S_INIT("/a?b=c"), S_INIT("b=c")},
+        {S_INIT("https://h:8443?q"), S_INIT(""), S_INIT("h"), 8443, S_INIT("?q"), S_INIT("q")},
+        {S_INIT("http://u:p%40@[::1]:81/"), S_INIT("u:p%40"), S_INIT("::1"), 81, S_INIT("/"), S_INIT("")},
+        {S_INIT("http://h/@x:1"), S_INIT(""), S_INIT("h"), 80, S_INIT("/@x:1"), S_INIT("")},
+        {S_INIT("https://m\xc3\xbcller.example/"), S_INIT(""), S_INIT("m\xc3\xbcller.example"), 443, S_INIT("/"),
+         S_INIT("")},
+    };
+    static const char *const bad[] = {
+        "",           "http://",         "ftp://h",        "http:///p",   "http://h:0/",
+        "http://h:x", "http://h/a#b",    "http://h/a b",   "http://[::1", "http://::1/",
+        "h",          "http://h\\@evil", "http://h:99999", "http://a@",   "http://unix:/x"};
+    struct conf_url u;
+    for (size_t i = 0; i < COUNT(good); i++) {
+        assert_true(conf_url_parse(good[i].text, &u));
+        assert_int_equal(u.tls, str_starts(good[i].text, S("https:")));
+        assert_int_equal(u.port, good[i].port);
+        assert_true(str_eq(u.login, good[i].login) && str_eq(u.host, good[i].host));
+        assert_true(str_eq(u.place, good[i].place) && str_eq(u.query, good[i].query));
+    }
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_false(conf_url_parse(str_of(bad[i]), &u));
+}
+
 static void guesses(void **state) {
     (void)state;
     static const struct {
@@ -459,6 +494,7 @@ int main(void) {
         cmocka_unit_test(block_complaints),
         cmocka_unit_test(many_aliases),
         cmocka_unit_test(inner_values),
+        cmocka_unit_test(urls),
         cmocka_unit_test(guesses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

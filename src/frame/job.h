@@ -24,6 +24,7 @@ enum job_flag {
     JOB_REQUIRE_TLS = 4, /* RFC 8689 */
     JOB_TLS_OPTIONAL = 8 /* TLS-Required: No */,
     JOB_BINARY = 16,
+    JOB_LONG_LINES = 32, /* over 998 bytes */
 };
 
 enum job_outcome {

@@ -53,14 +53,24 @@ static str take_to(struct downgrade *d, uint64_t offset) {
     return s;
 }
 
+static void count_line(struct downgrade *d, char c) {
+    d->line = c == '\n' ? 0 : d->line + (c != '\r');
+}
+
+/* Every line end is CRLF, and no line too long; a NUL would be lost. */
+static bool is_line_text(const struct downgrade *d, char c) {
+    return c != '\0' && (c == '\n') == d->after_cr && d->line <= LINE_LENGTH_MAX;
+}
+
 /* Bytes that nothing is done to; what the server cannot take must not be among them. */
 static void write_raw(struct downgrade *d, str s, struct buf *out) {
     for (size_t i = 0; i < s.n; i++) {
-        d->line = s.p[i] == '\n' ? 0 : d->line + (s.p[i] != '\r');
+        count_line(d, s.p[i]);
         if ((d->mode & DOWNGRADE_EIGHT_BIT) && (unsigned char)s.p[i] > 127)
             fail(d, ERR_UNSUPPORTED, "a part that may not be changed has bytes above 127");
-        if ((d->mode & DOWNGRADE_LINES) && d->line > LINE_LENGTH_MAX)
-            fail(d, ERR_UNSUPPORTED, "a part that may not be changed has lines over 998 bytes");
+        if ((d->mode & DOWNGRADE_BINARY) && !is_line_text(d, s.p[i]))
+            fail(d, ERR_UNSUPPORTED, "a part that may not be changed is binary");
+        d->after_cr = s.p[i] == '\r';
     }
     write_out(d, s, out);
 }
@@ -69,8 +79,8 @@ static void write_raw(struct downgrade *d, str s, struct buf *out) {
 static void write_between(struct downgrade *d, str s, struct buf *out) {
     for (size_t i = 0; i < s.n; i++) {
         char c = (d->mode & DOWNGRADE_EIGHT_BIT) && (unsigned char)s.p[i] > 127 ? '?' : s.p[i];
-        d->line = c == '\n' ? 0 : d->line + (c != '\r');
-        if ((d->mode & DOWNGRADE_LINES) && d->line > LINE_LENGTH_MAX) {
+        count_line(d, c);
+        if ((d->mode & DOWNGRADE_LINES) && c != '\r' && d->line > LINE_LENGTH_MAX) {
             write_out(d, S("\r\n"), out);
             d->line = 1;
         }
@@ -94,10 +104,11 @@ static bool has_fault(const struct mime_part *p, enum mime_fault f) {
     return p->faults & 1u << f;
 }
 
-/* A multipart or message that could not be looked into must not be encoded (RFC 2045 6.4), and an encoding that nobody
- * knows not be undone. */
+/* A multipart or message that could not be looked into must not be encoded (RFC 2045 6.4; but message/global and its
+ * kin may, RFC 6532 3.7), and an encoding that nobody knows not be undone. */
 static bool leaf_stays(const struct mime_part *p) {
-    bool composite = mime_is(p, S("multipart"), STR_NONE) || mime_is(p, S("message"), STR_NONE);
+    bool message = mime_is(p, S("message"), STR_NONE) && !str_starts(p->subtype, S("global"));
+    bool composite = mime_is(p, S("multipart"), STR_NONE) || message;
     bool known =
         p->encoding == TRANSFER_IDENTITY || p->encoding == TRANSFER_BASE64 || p->encoding == TRANSFER_QUOTED_PRINTABLE;
     return has_fault(p, MIME_FAULT_HEADER_LIMIT) || !known || (composite && p->encoding == TRANSFER_IDENTITY);
@@ -135,7 +146,8 @@ static enum err declare_encoding(struct downgrade *d, const struct mime_part *p,
         return e;
     if (!header_edit_get(h, S("MIME-Version"), &there))
         e = header_edit_add(h, HEADER_EDIT_END, S("MIME-Version"), S("1.0"), w);
-    if (e == OK && !header_edit_get(h, S("Content-Type"), &there)) /* RFC 1428 3: from before MIME */
+    bool eight = d->mode & DOWNGRADE_EIGHT_BIT; /* RFC 1428 3: from before MIME; else nothing is said that was not */
+    if (e == OK && eight && !header_edit_get(h, S("Content-Type"), &there))
         e = header_edit_add(h, HEADER_EDIT_END, S("Content-Type"), S("text/plain; charset=unknown-8bit"), w);
     return e;
 }
@@ -197,6 +209,7 @@ static void write_header(struct downgrade *d, const struct mime_part *p, struct 
 static void leaf_begins(struct downgrade *d, const struct mime_part *p) {
     d->leaf = d->parser.current;
     d->raw = !bodies_change(d) || leaf_stays(p) || sealed(d, p);
+    d->after_cr = false;
     transfer_init(&d->decode, p->encoding);
     d->encode = ENCODE(encoding_for(p));
 }
@@ -227,6 +240,8 @@ static void leaf_ends(struct downgrade *d, struct buf *out) {
     if (d->leaf == MIME_NONE)
         return;
     d->leaf = MIME_NONE;
+    if (d->raw && d->after_cr && (d->mode & DOWNGRADE_BINARY))
+        fail(d, ERR_UNSUPPORTED, "a part that may not be changed is binary");
     if (d->raw)
         return;
     transfer_end(&d->decode, &d->decoded);

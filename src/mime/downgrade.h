@@ -3,7 +3,7 @@
  * What is decoded from it is what was decoded before: bodies of text become quoted-printable, others base64, and the
  * Content-Transfer-Encoding fields say so.  As the header of a part goes out before its body is seen, every body that
  * is not encoded yet is: run it only over what needs it.  Signed and encrypted parts (RFC 1847) are left alone; where
- * one of them has what the server cannot take, the message cannot be converted.
+ * one of them has what the server cannot take, the message cannot be converted (but long lines may pass).
  *
  *     struct downgrade d;                  downgrade_init(&d, DOWNGRADE_EIGHT_BIT | DOWNGRADE_LINES);
  *     e = downgrade_put(&d, piece, &out);  for every piece; out is filled with what can go, at most some more than came
@@ -20,9 +20,10 @@
 #include "mime/mime.h"
 
 enum downgrade_mode {
-    DOWNGRADE_EIGHT_BIT = 1, /* no byte above 127 in a body, no BINARYMIME */
-    DOWNGRADE_LINES = 2,     /* no line over 998 bytes in a body */
+    DOWNGRADE_EIGHT_BIT = 1, /* no byte above 127 in a body */
+    DOWNGRADE_LINES = 2,     /* no line over 998 bytes in a body, where that can be: most servers take them */
     DOWNGRADE_UTF8 = 4,      /* no byte above 127 in a header */
+    DOWNGRADE_BINARY = 8,    /* lines meant nothing so far (BINARYMIME), and must: always with EIGHT_BIT */
 };
 
 struct downgrade {
@@ -41,7 +42,8 @@ struct downgrade {
     struct transfer decode;
     struct encode encode;
     struct buf decoded;
-    size_t line;  /* bytes of the line at hand that passed as they are */
+    size_t line; /* bytes of the line at hand that passed as they are */
+    bool after_cr;
     char last[2]; /* that were written */
 };
 

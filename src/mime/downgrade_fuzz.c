@@ -60,7 +60,7 @@ static str without_end(str s) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2)
         return 0;
-    unsigned mode = data[0] % 8;
+    unsigned mode = data[0] % 16;
     str in = str_n(data + 1, size - 1);
     struct buf once = BUF(32 << 20), pieces = BUF(32 << 20), before = BUF(32 << 20), after = BUF(32 << 20);
     enum err e = convert(mode, in, SIZE_MAX, &once);

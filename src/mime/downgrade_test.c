@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -76,6 +77,28 @@ static void test_signed(void **state) {
     refused(DOWNGRADE_EIGHT_BIT, "Content-Type: message/delivery-status\r\n\r\n\xc3\xbc\r\n", false);
 }
 
+/* Without BINARYMIME a signed part must be lines; that they are long harms nobody. */
+static void test_signed_binary(void **state) {
+    (void)state;
+    static const unsigned binary = DOWNGRADE_EIGHT_BIT | DOWNGRADE_BINARY | DOWNGRADE_LINES;
+    static const char *const bad[] = {"a\nb\r\n", "a\rb\r\n", "a\r"};
+    char text[400], longer[1200] = "";
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n%s\r\n--b--\r\n",
+                 bad[i]);
+        refused(binary, text, false);
+        check(DOWNGRADE_EIGHT_BIT, text, text);
+    }
+    memset(longer, 'x', 1000);
+    char message[1400];
+    snprintf(message, sizeof message, "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n%s\r\n--b--\r\n",
+             longer);
+    refused(binary, message, false);
+    check(DOWNGRADE_EIGHT_BIT | DOWNGRADE_LINES, message, message);
+    check(binary, "Content-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\na\n",
+          "Content-Type: image/x\r\nContent-Transfer-Encoding: base64\r\nMIME-Version: 1.0\r\n\r\nYQo=\r\n");
+}
+
 static void test_lines(void **state) {
     (void)state;
     struct buf in = BUF(1 << 16), out = BUF(1 << 16), back = BUF(1 << 16);
@@ -115,17 +138,26 @@ static void test_utf8_header(void **state) {
 
 static void test_odd_messages(void **state) {
     (void)state;
+    /* a report about an address in UTF-8 (RFC 6533) reaches who has an old server */
+    check(DOWNGRADE_EIGHT_BIT | DOWNGRADE_UTF8,
+          "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: "
+          "message/global-delivery-status\r\n\r\n\xc3\xbc\r\n--b--\r\n",
+          "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/global-delivery-status\r\n"
+          "Content-Transfer-Encoding: base64\r\n\r\nw7w=\r\n--b--\r\n");
     check(DOWNGRADE_UTF8, "", "\r\n");
     check(DOWNGRADE_EIGHT_BIT, "no header at all",
           "Content-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n"
           "Content-Type: text/plain; charset=unknown-8bit\r\n\r\nno header at all\r\n");
     check(0, "A: b\r\n\r\n\xff", "A: b\r\n\r\n\xff\r\n");
+    check(DOWNGRADE_LINES, "A: b\r\n\r\nx\r\n",
+          "A: b\r\nContent-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n\r\nx\r\n");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),  cmocka_unit_test(test_multipart),   cmocka_unit_test(test_signed),
-        cmocka_unit_test(test_lines), cmocka_unit_test(test_utf8_header), cmocka_unit_test(test_odd_messages),
+        cmocka_unit_test(test_text),          cmocka_unit_test(test_multipart),   cmocka_unit_test(test_signed),
+        cmocka_unit_test(test_lines),         cmocka_unit_test(test_utf8_header), cmocka_unit_test(test_odd_messages),
+        cmocka_unit_test(test_signed_binary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

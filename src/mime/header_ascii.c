@@ -140,6 +140,15 @@ static enum err put_marks(str value, struct buf *out) {
     return OK;
 }
 
+/* An address of trace, which shall not make the whole impossible. */
+static enum err put_path(str value, struct buf *out) {
+    size_t before = out->n;
+    if (put_addresses(value, out) == OK)
+        return OK;
+    buf_shrink(out, before);
+    return put_marks(value, out);
+}
+
 /* ---- fields ---- */
 
 static const struct {
@@ -162,8 +171,8 @@ static const struct {
     {S_INIT("Content-Type"), put_parameters},
     {S_INIT("Content-Disposition"), put_parameters},
     {S_INIT("Received"), put_marks},
-    {S_INIT("Return-Path"), put_marks},
-    {S_INIT("Delivered-To"), put_marks},
+    {S_INIT("Return-Path"), put_path},
+    {S_INIT("Delivered-To"), put_path},
     {S_INIT("Date"), put_marks},
     {S_INIT("Message-ID"), put_marks},
     {S_INIT("In-Reply-To"), put_marks},

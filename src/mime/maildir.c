@@ -70,12 +70,17 @@ void maildir_name_put(const struct maildir_name *n, str unique, str host, struct
 
 /* ---- folders ---- */
 
-/* A dot in a name would be a level of its own, so there can be none. */
+/* A dot would begin a level of its own: it is coded, as what is not ASCII is. */
 static bool put_level(str level, struct buf *out) {
     bool good = level.n > 0;
+    str piece;
     for (size_t i = 0; i < level.n; i++)
-        good = good && !char_is_ctl(level.p[i]) && level.p[i] != '.';
+        good = good && !char_is_ctl(level.p[i]);
     buf_char(out, '.');
+    while (good && str_cut(&level, '.', &piece)) {
+        good = mutf7_encode(piece, out);
+        buf_add(out, S("&AC4-"));
+    }
     return good && mutf7_encode(level, out);
 }
 
@@ -121,4 +126,41 @@ bool maildir_folder_read(str directory, struct buf *out) {
     if (!good)
         buf_shrink(out, before);
     return good;
+}
+
+/* ---- messages ---- */
+
+void maildir_message_read(str file, struct buf *out) {
+    size_t at = str_find(file, '\n');
+    str line;
+    if (at == SIZE_MAX || (at > 0 && file.p[at - 1] == '\r')) {
+        buf_add(out, file);
+        return;
+    }
+    while (str_cut(&file, '\n', &line)) {
+        buf_add(out, line);
+        buf_add(out, str_ends(line, S("\r")) ? S("\n") : S("\r\n"));
+    }
+    buf_add(out, file);
+}
+
+/* No CR and no LF but in pairs. */
+static bool is_paired(str s) {
+    for (size_t i = 0; i < s.n; i++)
+        if ((s.p[i] == '\n') != (i > 0 && s.p[i - 1] == '\r'))
+            return false;
+    return !str_ends(s, S("\r"));
+}
+
+void maildir_message_put(str message, struct buf *out) {
+    str line;
+    if (!is_paired(message)) {
+        buf_add(out, message);
+        return;
+    }
+    while (str_cut(&message, '\n', &line)) {
+        buf_add(out, str_head(line, line.n - 1));
+        buf_char(out, '\n');
+    }
+    buf_add(out, message);
 }

@@ -26,6 +26,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             assert(!char_is_ctl(there.p[i]));
     }
     buf_reset(&there);
+    buf_reset(&back);
+    maildir_message_put(in, &there);
+    maildir_message_read(buf_str(&there), &back);
+    size_t line = str_find(in, '\n');
+    assert(str_eq(buf_str(&back), in) || (line != SIZE_MAX && (line == 0 || in.p[line - 1] != '\r')));
+    buf_reset(&there);
+    buf_reset(&back);
     if (mutf7_decode(in, &there)) {
         bool ascii = utf8_valid(buf_str(&there));
         if (ascii && utf8_is_ascii(in))

@@ -49,6 +49,7 @@ static void test_folders(void **state) {
         {"Sent/2024", ".Sent.2024"},
         {"Entw\xc3\xbcrfe & mehr", ".Entw&APw-rfe &- mehr"},
         {"\xf0\x9f\x98\x80", ".&2D3eAA-"},
+        {"../etc/a.b", ".&AC4-&AC4-.etc.a&AC4-b"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct buf there = BUF(300), back = BUF(300);
@@ -59,7 +60,7 @@ static void test_folders(void **state) {
         buf_free(&there);
         buf_free(&back);
     }
-    static const char *const no_folders[] = {"/", "a//b", "a/", "..", "a.b", "a\nb", "\xff"};
+    static const char *const no_folders[] = {"/", "a//b", "a/", "a\nb", "\xff"};
     static const char *const no_directories[] = {"cur", ".", "..", ".a..b", ".&", ".&x", ".&AC8-", ".a\nb", ".\xff"};
     struct buf out = BUF(300);
     for (size_t i = 0; i < sizeof no_folders / sizeof *no_folders; i++)
@@ -70,6 +71,36 @@ static void test_folders(void **state) {
     assert_true(maildir_folder_put(S("inbox"), &out) && out.n == 0);
     assert_true(maildir_folder_read(S(".Gr\xc3\xbcn"), &out));
     buf_free(&out);
+}
+
+static void test_messages(void **state) {
+    (void)state;
+    static const struct {
+        const char *message, *file;
+    } rows[] = {
+        {"A: 1\r\n\r\nx\r\n", "A: 1\n\nx\n"},
+        {"A: 1\r\n\r\nlast", "A: 1\n\nlast"},
+        {"x", "x"},
+        {"", ""},
+        {"A: 1\r\n\r\nx\n", "A: 1\r\n\r\nx\n"},
+        {"A\r\nx\ry\r\n", "A\r\nx\ry\r\n"},
+        {"A\r\nx\r\r\n", "A\r\nx\r\r\n"},
+        {"A\r\nx\r", "A\r\nx\r"},
+    };
+    struct buf file = BUF(100), back = BUF(100);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_reset(&file);
+        buf_reset(&back);
+        maildir_message_put(str_of(rows[i].message), &file);
+        assert_string_equal(buf_cstr(&file), rows[i].file);
+        maildir_message_read(buf_str(&file), &back);
+        assert_string_equal(buf_cstr(&back), rows[i].message);
+    }
+    buf_reset(&back);
+    maildir_message_read(S("mixed\n\r\nas many are\r\n"), &back);
+    assert_string_equal(buf_cstr(&back), "mixed\r\n\r\nas many are\r\n");
+    buf_free(&file);
+    buf_free(&back);
 }
 
 static void test_mutf7(void **state) {
@@ -103,6 +134,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_messages),
         cmocka_unit_test(test_mutf7),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,12 +45,17 @@ static size_t message_end(str s) {
     }
 }
 
-static size_t header_end(str s) {
+static size_t fields_end(str s) {
     struct header_iter it = HEADER_ITER(s);
     struct header h;
     while (header_next(&it, &h) && h.name.n)
         ;
-    return it.at + empty_line(str_tail(s, it.at));
+    return it.at;
+}
+
+static size_t header_end(str s) {
+    size_t at = fields_end(s);
+    return at + empty_line(str_tail(s, at));
 }
 
 /* The end that Content-Length tells, when it can be right; else 0. */
@@ -65,6 +70,16 @@ static size_t counted_end(str s) {
     size_t empty = empty_line(rest);
     bool right = rest.n == 0 || empty == rest.n || (empty && is_from_line(str_tail(rest, empty)));
     return right ? body + (size_t)length : 0;
+}
+
+/* Our writer's two fields stand in front of all of the message's own, which may be called the same. */
+static bool is_ours(str raw, size_t *length) {
+    str rest = raw, status, more;
+    bool ours = str_line(&rest, &status) && str_line(&rest, &more) &&
+                (str_eq(status, S("Status: O")) || str_eq(status, S("Status: RO"))) &&
+                str_starts(more, S("X-Status: "));
+    *length = raw.n - rest.n;
+    return ours;
 }
 
 static void read_from_line(str line, struct mbox_message *m) {
@@ -85,11 +100,17 @@ bool mbox_next(struct mbox_iter *it, struct mbox_message *m) {
     if (!str_line(&it->rest, &line))
         return false;
     read_from_line(line, m);
-    size_t end = counted_end(it->rest);
+    size_t front, end = 0;
+    m->ours = is_ours(it->rest, &front);
+    if (!m->ours)
+        end = counted_end(it->rest);
     m->counted = end > 0;
     if (!m->counted)
         end = message_end(it->rest);
     m->raw = str_head(it->rest, end);
+    m->flags = mbox_flags(str_head(m->raw, m->ours ? front : header_end(m->raw)));
+    if (m->ours)
+        m->raw = str_tail(m->raw, front);
     it->rest = str_tail(it->rest, end);
     return true;
 }
@@ -110,6 +131,22 @@ void mbox_unquote(str raw, enum mbox_quoting quoting, struct buf *out) {
         buf_add(out, str_tail(line, quoted));
         buf_add(out, S("\r\n"));
     }
+}
+
+/* The fields without those that a program that kept the mailbox put there. */
+static void put_fields(str header, enum mbox_quoting quoting, struct buf *out) {
+    struct header_iter it = HEADER_ITER(header);
+    struct header h;
+    while (header_next(&it, &h))
+        if (!str_ieq(h.name, S("Status")) && !str_ieq(h.name, S("X-Status")))
+            mbox_unquote(str_sub(header, h.offset, h.length), quoting, out);
+}
+
+void mbox_message_put(const struct mbox_message *m, struct buf *out) {
+    enum mbox_quoting quoting = m->counted ? MBOX_QUOTES_NONE : MBOX_QUOTES_RD;
+    size_t fields = m->ours ? 0 : fields_end(m->raw);
+    put_fields(str_head(m->raw, fields), quoting, out);
+    mbox_unquote(str_tail(m->raw, fields), quoting, out);
 }
 
 static const struct {
@@ -146,8 +183,6 @@ static void asctime_put(struct date d, struct buf *out) {
 
 static void status_put(unsigned flags, struct buf *out) {
     buf_add(out, flags & MAILDIR_SEEN ? S("Status: RO\n") : S("Status: O\n"));
-    if (!(flags & (MAILDIR_ANSWERED | MAILDIR_FLAGGED | MAILDIR_DRAFT | MAILDIR_DELETED)))
-        return;
     buf_add(out, S("X-Status: "));
     for (size_t i = 1; i < STATUSES; i++)
         if (flags & statuses[i].flag)

@@ -23,16 +23,22 @@ struct mbox_message {
     struct date date; /* likewise; us 0: none */
     str raw;          /* header and body as they stand in the file */
     bool counted;     /* its Content-Length was right: not quoted, most likely */
+    bool ours;        /* written by the writer below: raw begins behind its fields, no other field tells its end */
+    unsigned flags;   /* maildir.h's, of the fields Status and X-Status */
 };
 
 /* False at the end.  Bytes before the first message are skipped. */
 bool mbox_next(struct mbox_iter *it, struct mbox_message *m);
-/* Appends raw with quotes undone and CRLF line ends. */
+/* Appends the message as it was before it came into a mailbox: without the fields for its flags, quotes undone, with
+ * CRLF line ends. */
+void mbox_message_put(const struct mbox_message *m, struct buf *out);
+/* The same of a piece of raw, told how it is quoted. */
 void mbox_unquote(str raw, enum mbox_quoting quoting, struct buf *out);
 /* maildir.h's flags, of the fields Status and X-Status. */
 unsigned mbox_flags(str header);
 
-/* Writing: begin, the message (with CRLF or LF line ends) in any pieces, end. */
+/* Writing: begin, the message (with CRLF or LF line ends) in any pieces, end.  What is written comes back equal, but
+ * for a last line without its end, which it gets. */
 struct mbox_writer {
     size_t quotes, matched; /* of the beginning of the line at hand */
     bool inside, cr;        /* inside: it cannot become a From line any more */

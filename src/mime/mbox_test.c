@@ -65,6 +65,44 @@ static void test_write(void **state) {
     }
 }
 
+static void read_one(str file, struct mbox_message *m, struct buf *out) {
+    struct mbox_iter it = {file};
+    buf_reset(out);
+    assert_true(mbox_next(&it, m));
+    mbox_message_put(m, out);
+}
+
+/* A stranger's fields are his message's; those of a mailbox are not part of it. */
+static void test_fields_of_mailboxes(void **state) {
+    (void)state;
+    static const str own[] = {
+        S_INIT("Status: O\r\nX-Status: FD\r\nA: 1\r\n\r\n>From x\r\nFrom y\r\n"),
+        S_INIT("X-Status: D\r\n\r\n"),
+        S_INIT("Content-Length: 4\r\n\r\n>From\r\n"),
+        S_INIT("\r\nno header\r\n\r\n\r\n"),
+        S_INIT("From here, no header\r\n"),
+        S_INIT("a\r\rb\r\n\r\n\r\n\r\n"),
+    };
+    struct buf file = BUF(1000), out = BUF(1000);
+    struct mbox_message m;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        buf_reset(&file);
+        write_message(own[i], 7, &file);
+        write_message(S("other\r\n"), 7, &file);
+        read_one(buf_str(&file), &m, &out);
+        assert_true(m.ours && m.flags == (MAILDIR_SEEN | MAILDIR_FLAGGED));
+        assert_string_equal(buf_cstr(&out), own[i].p);
+    }
+    read_one(S("From a Tue Nov 25 12:00:00 2025\nA: 1\n 2\nX-Status: A\nStatus: RO\nB: 3\n\nStatus: x\n>From z\n\n"),
+             &m, &out);
+    assert_true(!m.ours && m.flags == (MAILDIR_SEEN | MAILDIR_ANSWERED));
+    assert_string_equal(buf_cstr(&out), "A: 1\r\n 2\r\nB: 3\r\n\r\nStatus: x\r\nFrom z\r\n");
+    read_one(S("From a Tue Nov 25 12:00:00 2025\nContent-Length: 8\n\n>From z\n\n"), &m, &out);
+    assert_string_equal(buf_cstr(&out), "Content-Length: 8\r\n\r\n>From z\r\n");
+    buf_free(&file);
+    buf_free(&out);
+}
+
 static void test_flags(void **state) {
     (void)state;
     assert_int_equal(mbox_flags(S("Status: RO\nX-Status: AD\n")), MAILDIR_SEEN | MAILDIR_ANSWERED | MAILDIR_DELETED);
@@ -74,9 +112,8 @@ static void test_flags(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_content_length),
-        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_read),  cmocka_unit_test(test_content_length),
+        cmocka_unit_test(test_write), cmocka_unit_test(test_fields_of_mailboxes),
         cmocka_unit_test(test_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

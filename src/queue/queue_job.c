@@ -56,7 +56,7 @@ static void batch_back(struct queue *q, uint32_t batch) {
 /* The batch has just been taken out of its line. */
 static bool job_of_batch(struct queue *q, uint32_t site, uint32_t batch, struct queue_want *w) {
     struct batch *b = batch_at(q, batch);
-    unsigned max = site_recipients_max(q, site_at(q, site));
+    unsigned max = hop_at(q, b->hop)->kind == JOB_WEBHOOK ? 1 : site_recipients_max(q, site_at(q, site));
     uint32_t job = job_make(q, b->ready < max ? b->ready : max);
     if (!job) {
         batch_back(q, batch);

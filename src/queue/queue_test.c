@@ -188,6 +188,23 @@ static void test_only_relaying_asks_for_a_site(void **state) {
     }
 }
 
+/* An attempt at a webhook is one request with one id, whoever else the message goes to. */
+static void test_recipients_of_a_webhook_travel_alone(void **state) {
+    struct queue *q = *state;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct queue_entry e = entry(1, i, "there");
+        e.kind = JOB_WEBHOOK;
+        assert_int_equal(queue_add(q, &e, NOW), OK);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        struct queue_want w = deliver(q, NOW);
+        assert_int_equal(w.index_count, 1);
+        assert_int_equal(w.indices[0], i);
+        end(q, &w, JOB_DELIVERED, JOB_FINE, NOW);
+    }
+    idle(q, NOW);
+}
+
 static void test_an_answer_holds_for_its_ttl(void **state) {
     struct queue *q = *state;
     add(q, 1, 0, "b.example");
@@ -550,6 +567,7 @@ int main(void) {
         T(test_recipients_share_a_job),
         T(test_what_never_shares_a_job),
         T(test_only_relaying_asks_for_a_site),
+        T(test_recipients_of_a_webhook_travel_alone),
         T(test_an_answer_holds_for_its_ttl),
         T(test_no_answer_is_asked_for_again),
         T(test_an_operator_does_not_wait_for_an_answer),

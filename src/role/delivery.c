@@ -2,9 +2,12 @@
  * links to store and resolver. */
 #include "role/delivery_core.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <event2/event.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -108,7 +111,8 @@ static size_t call_unsent(struct delivery_call *c) {
 }
 
 static void call_tls(struct delivery_call *c, bool enforce) {
-    conn_call_tls(c->host_data, host.tls, c->host, enforce);
+    bool literal = c->host[0] == '['; /* a certificate has the address itself */
+    conn_call_tls(c->host_data, host.tls, literal ? c->address : c->host, enforce);
 }
 
 static void call_deadline(struct delivery_call *c, uint64_t ms) {
@@ -312,15 +316,23 @@ static void on_secret(str name, str bytes) {
     delivery_core_secret(&host.core, name, bytes);
 }
 
-/* The authorities are read now: later no file can be opened, and a directory of them would be read when needed. */
-static bool load_authorities(SSL_CTX *c) {
-    const char *named = getenv(X509_get_default_cert_file_env());
-    const char *files[] = {named, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-                           "/etc/ssl/cert.pem", X509_get_default_cert_file()};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (files[i] && SSL_CTX_load_verify_file(c, files[i]) == 1)
-            return true;
-    return false;
+/* Before the sandbox closes, which asks the system nothing of its interfaces. */
+static void tell_interfaces(void) {
+    struct ifaddrs *all = NULL;
+    if (getifaddrs(&all) != 0) {
+        log_event(EV_DELIVERY_NO_INTERFACES, LOG_STR("text", str_of(strerror(errno))), LOG_END);
+        return;
+    }
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        char text[INET6_ADDRSTRLEN];
+        int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+        const void *address = family == AF_INET    ? (const void *)&((const struct sockaddr_in *)i->ifa_addr)->sin_addr
+                              : family == AF_INET6 ? &((const struct sockaddr_in6 *)i->ifa_addr)->sin6_addr
+                                                   : NULL;
+        if (address && inet_ntop(family, address, text, sizeof text))
+            delivery_core_interface(&host.core, str_of(text));
+    }
+    freeifaddrs(all);
 }
 
 static enum err prepare(struct why *w) {
@@ -328,7 +340,7 @@ static enum err prepare(struct why *w) {
     host.tls = tls_client_context(false, NULL, w);
     if (!host.tls)
         return ERR_TLS;
-    if (!load_authorities(host.tls))
+    if (!tls_load_authorities(host.tls))
         log_event(EV_DELIVERY_TLS_FAILED, LOG_STR("text", S("no certificate authorities: no server can be verified")),
                   LOG_END);
     host.second = event_new(role_base(), -1, EV_PERSIST, on_second, NULL);
@@ -341,6 +353,8 @@ static enum err prepare(struct why *w) {
 static enum err configure(const struct conf *c, bool first, struct why *w) {
     if (first && gethostname(host.core.hostname, sizeof host.core.hostname - 1) != 0)
         memcpy(host.core.hostname, "localhost", sizeof "localhost");
+    if (first)
+        tell_interfaces();
     delivery_core_configure(core_now(), c);
     return first ? prepare(w) : OK;
 }

@@ -48,11 +48,20 @@ static void mark_alive(struct delivery_core *core, const char *address, uint16_t
 
 /* False: longer than any of ours, so this job shares nothing. */
 static bool lane_key(const struct delivery_job *j, const struct delivery_policy *p, struct buf *key) {
-    buf_printf(key, "%u %u %d %d %d ", (unsigned)j->kind, p->port, (int)p->tls, p->verify,
-               (j->flags & JOB_REQUIRE_TLS) != 0);
+    buf_printf(key, "%llu %u %u %d %d %d ", (unsigned long long)j->core->generation, (unsigned)j->kind, p->port,
+               (int)p->tls, p->verify, (j->flags & JOB_REQUIRE_TLS) != 0);
+    for (size_t i = 0; p->source && i < p->source->count; i++) {
+        buf_add(key, p->source->list[i]);
+        buf_char(key, ' ');
+    }
+    buf_char(key, '\n');
     buf_add(key, j->route);
     buf_char(key, '\n');
     buf_add(key, j->site.n ? j->site : j->next_hop);
+    if (j->site.n >= MX_SITE_MAX) { /* cut, with a checksum behind it: not a name that nobody else could have */
+        buf_char(key, '\n');
+        buf_add(key, j->next_hop);
+    }
     return !key->full;
 }
 
@@ -82,8 +91,8 @@ static void lane_leave(struct delivery_core *core, struct delivery_lane *l) {
 /* ---- the end of a call ---- */
 
 static void take_transcript(struct delivery_call *c) {
-    if (c->job && c->client.transcript.n)
-        buf_add(&c->job->transcript, buf_str(&c->client.transcript));
+    if (c->job)
+        delivery_job_tell(c->job, buf_str(&c->client.transcript));
     buf_reset(&c->client.transcript);
 }
 
@@ -194,7 +203,9 @@ static void over(struct delivery_call *c, const struct smtp_client_failure *f) {
     take_transcript(c);
     struct delivery_job *j = take_job(c);
     call_free(c);
-    if (j)
+    if (j && sent && kept.trouble == SMTP_CLIENT_FINE) /* the mail was given up, and only so the message with it */
+        delivery_job_end(j, false);
+    else if (j)
         failed(j, &kept, sent, reused, opportunistic);
 }
 
@@ -424,19 +435,43 @@ static bool flush(struct delivery_call *c) {
     return true;
 }
 
+static enum err next_piece(struct delivery_job *j, str *piece, bool *last, struct why *w) {
+    if (!j->mail.convert) {
+        *piece = delivery_job_body(j, SMTP_CLIENT_BODY_MAX, last);
+        return OK;
+    }
+    if (!j->convert && delivery_convert_begin(j) != OK)
+        return why(w, ERR_NOMEM, "4.3.0 no memory to convert the message");
+    return delivery_convert_next(j, SMTP_CLIENT_BODY_MAX, piece, last, w);
+}
+
+static void give_up(struct delivery_call *c, enum err e, const struct why *w) {
+    str text = arena_str(&c->job->arena, str_of(w->text));
+    delivery_job_note(c->job, "%s", w->text);
+    smtp_client_give_up(&c->client, e == ERR_NOMEM ? SMTP_CLIENT_DEFERRED : SMTP_CLIENT_REFUSED, text);
+}
+
 /* False: the next piece has not come from the store yet. */
 static bool give_body(struct delivery_call *c) {
     struct delivery_job *j = c->job;
-    bool last;
-    str piece = delivery_job_body(j, SMTP_CLIENT_BODY_MAX, &last);
+    struct why w = {0};
+    bool last = false;
+    str piece;
+    enum err e = next_piece(j, &piece, &last, &w);
+    if (e != OK) {
+        give_up(c, e, &w);
+        return true;
+    }
     if (piece.n == 0 && !last) {
         if (c->client.out.n)
             flush(c);
         return false;
     }
     j->body_begun = true;
+    j->out = last;
     smtp_client_body(&c->client, piece, last);
-    delivery_job_used(j, piece.n);
+    if (!j->convert)
+        delivery_job_used(j, piece.n);
     return true;
 }
 
@@ -460,12 +495,41 @@ static void mail_done(struct delivery_call *c) {
     delivery_job_end(j, !is_used_up(c));
 }
 
+/* For the story of the message, which shows lines that begin so: who reads a copy that differs from what was accepted
+ * shall know why. */
+static void note_conversion(struct delivery_call *c) {
+    struct delivery_job *j = c->job;
+    unsigned how = j->mail.convert;
+    take_transcript(c);
+    if (how & SMTP_CLIENT_CONVERT_BODY)
+        delivery_job_note(j, "converted to 7-bit: the server does not offer %s",
+                          how & SMTP_CLIENT_CONVERT_BINARY ? "BINARYMIME" : "8BITMIME");
+    if ((how & SMTP_CLIENT_CONVERT_HEADER) && j->mail.utf8)
+        delivery_job_note(j, "converted to an ASCII header: the server does not offer SMTPUTF8");
+    if ((how & SMTP_CLIENT_CONVERT_LINES) && !(how & SMTP_CLIENT_CONVERT_BODY))
+        delivery_job_note(j, "converted for its lines over 998 bytes");
+    if (delivery_job_signed(j))
+        delivery_job_note(j, "converted, so that its DKIM-Signature may not hold any more");
+}
+
+static void prepare_conversion(struct delivery_call *c) {
+    struct why w = {0};
+    if (!c->client.mail || !c->job->mail.convert)
+        return;
+    enum err e = delivery_convert_try(c->job, &w);
+    if (e == OK)
+        note_conversion(c);
+    else
+        give_up(c, e, &w);
+}
+
 static void begin_mail(struct delivery_call *c) {
     struct delivery_job *j = c->job;
     struct why w = {0};
     j->mail.total_ms = MAIL_MS + (int64_t)(j->total / 1024 * 1000);
     if (smtp_client_send(&c->client, &j->mail, &w) == OK) {
         c->sent = true;
+        prepare_conversion(c);
         return;
     }
     delivery_job_failure(j, JOB_FINE, 0, "5.1.3", str_of(w.text));

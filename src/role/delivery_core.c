@@ -7,6 +7,10 @@
 #include <string.h>
 
 #include "base/code.h"
+#include "base/ip.h"
+#include "conf/conf_net.h"
+#include "mime/header.h"
+#include "mime/header_ascii.h"
 
 enum {
     JOB_MEMORY_MAX = 16 * 1024 * 1024, /* texts of one job: a thousand recipients with their answers */
@@ -15,20 +19,42 @@ enum {
     RCPTS_MAX = 10000,
     RCPTS_FIRST = 4,
     GRANT_STEP = JOB_WINDOW / 4,
+    ADDRESS_MAX = 1024,
     SECRET_MAX = 64 * 1024,
+    INTERFACES_MAX = 1024 * 1024,
 };
 
 /* ---- what is said of a job ---- */
 
+/* From its beginning on, in whole lines; where the room ends that is said, and nothing more. */
+void delivery_job_tell(struct delivery_job *j, str lines) {
+    static const str rest = S_INIT("* the rest is left out\n");
+    struct buf *b = &j->transcript;
+    size_t room = b->n + rest.n < b->limit ? b->limit - b->n - rest.n : 0;
+    if (j->told)
+        return;
+    if (lines.n <= room) {
+        buf_add(b, lines);
+        return;
+    }
+    lines = str_head(lines, room);
+    buf_add(b, str_head(lines, str_rfind(lines, '\n') + 1)); /* none: nothing */
+    buf_add(b, rest);
+    j->told = true;
+}
+
 void delivery_job_note(struct delivery_job *j, const char *format, ...) {
     char line[1024];
+    struct buf b = BUF(5 * sizeof line);
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    buf_add(&j->transcript, S("* "));
-    escape_print(str_of(line), &j->transcript);
-    buf_char(&j->transcript, '\n');
+    buf_add(&b, S("* "));
+    escape_print(str_of(line), &b);
+    buf_char(&b, '\n');
+    delivery_job_tell(j, buf_str(&b));
+    buf_free(&b);
 }
 
 /* A text without a code of RFC 3463 gets one in front. */
@@ -70,7 +96,6 @@ static void job_destroy(struct delivery_job *j) {
     buf_free(&j->body);
     buf_free(&j->transcript);
     free(j->rcpts);
-    free(j->indices);
     free(j);
 }
 
@@ -81,7 +106,6 @@ static void job_clean(struct delivery_job *j) {
                                  .body = j->body,
                                  .transcript = j->transcript,
                                  .rcpts = j->rcpts,
-                                 .indices = j->indices,
                                  .rcpt_cap = j->rcpt_cap};
     *j = clean;
     arena_reset(&j->arena);
@@ -95,6 +119,7 @@ static void job_clean(struct delivery_job *j) {
 static void job_free(struct delivery_job *j) {
     struct delivery_core *core = j->core;
     assert(!j->call && list_empty(&j->node) && j->pipe_count == 0);
+    delivery_convert_end(j);
     map_remove(&core->jobs, j->id);
     core->job_count--;
     if (j->where)
@@ -145,7 +170,7 @@ static void send_result(struct delivery_job *j, size_t i) {
     const struct smtp_client_rcpt *r = &j->rcpts[i];
     enum job_outcome o = outcome_of(r);
     struct frame f = {.type = FRAME_JOB_RESULT,
-                      .job_result = {j->id, j->indices[i], (uint8_t)o, r->code, str_head(r->text, FRAME_CHUNK / 2)}};
+                      .job_result = {j->id, r->index, (uint8_t)o, r->code, str_head(r->text, FRAME_CHUNK / 2)}};
     j->core->ops->to_store(&f);
     j->core->ops->log(event_of(o), j->name, str_of(j->seen.address), r->text);
 }
@@ -217,22 +242,29 @@ static bool room_for_rcpt(struct delivery_job *j) {
         return true;
     size_t cap = j->rcpt_cap ? j->rcpt_cap * 2 : RCPTS_FIRST;
     struct smtp_client_rcpt *rcpts = realloc(j->rcpts, cap * sizeof *rcpts);
-    if (rcpts)
-        j->rcpts = rcpts;
-    uint32_t *indices = realloc(j->indices, cap * sizeof *indices);
-    if (indices)
-        j->indices = indices;
-    if (rcpts && indices)
-        j->rcpt_cap = cap;
-    return rcpts && indices;
+    if (!rcpts)
+        return false;
+    j->rcpts = rcpts;
+    j->rcpt_cap = cap;
+    return true;
+}
+
+/* What has a form in ASCII can go where SMTPUTF8 is not known: a domain has, a local part has not (RFC 6531 3.6). */
+static str ascii_form(struct delivery_job *j, str address) {
+    char space[ADDRESS_MAX];
+    struct buf b = {.p = space, .cap = sizeof space, .limit = sizeof space};
+    if (utf8_is_ascii(address) || header_ascii_address(address, &b) != OK || b.full)
+        return STR_NONE;
+    return arena_str(&j->arena, buf_str(&b));
 }
 
 static void on_rcpt(struct delivery_job *j, const struct frame_job_rcpt *f) {
     if (j->started || j->rcpt_count == RCPTS_MAX || !room_for_rcpt(j))
         return; /* without a result it is deferred */
-    j->indices[j->rcpt_count] = f->index;
     j->rcpts[j->rcpt_count++] = (struct smtp_client_rcpt){.address = arena_str(&j->arena, f->address),
-                                                          .params = arena_str(&j->arena, f->params)};
+                                                          .params = arena_str(&j->arena, f->params),
+                                                          .ascii = ascii_form(j, f->address),
+                                                          .index = f->index};
 }
 
 static void on_job(struct delivery_core *core, const struct frame_job *f) {
@@ -266,11 +298,30 @@ static void put_prefix(struct delivery_job *j) {
     if (j->rcpt_count == 1)
         buf_printf(&j->body, "Delivered-To: %.*s\r\n", STR_ARG(j->rcpts[0].address));
     j->total += j->body.n - before;
+    if (!utf8_is_ascii(str_tail(buf_str(&j->body), before)))
+        j->flags |= JOB_UTF8;
+}
+
+/* As far as its header is there. */
+bool delivery_job_signed(const struct delivery_job *j) {
+    struct header h;
+    return header_find(buf_str(&j->body), S("DKIM-Signature"), &h);
+}
+
+/* Most servers take long lines, whatever RFC 5321 4.5.3.1.6 says; every one sees a signature that does not hold. */
+static bool shortens_lines(struct delivery_job *j) {
+    if (!(j->flags & JOB_LONG_LINES))
+        return false;
+    bool keeps = delivery_job_signed(j);
+    if (keeps)
+        delivery_job_note(j, "lines over 998 bytes go as they are, for the message has a DKIM-Signature");
+    return !keeps;
 }
 
 static void fill_mail(struct delivery_job *j) {
     j->mail = (struct smtp_client_mail){
         .sender = j->sender,
+        .sender_ascii = ascii_form(j, j->sender),
         .params = j->params,
         .rcpts = j->rcpts,
         .rcpt_count = j->rcpt_count,
@@ -278,6 +329,7 @@ static void fill_mail(struct delivery_job *j) {
         .eight_bit = (j->flags & (JOB_EIGHT_BIT | JOB_UTF8)) != 0,
         .utf8 = (j->flags & JOB_UTF8) != 0,
         .binary = (j->flags & JOB_BINARY) != 0,
+        .long_lines = j->kind != JOB_PIPE && shortens_lines(j),
         .require_tls = (j->flags & JOB_REQUIRE_TLS) != 0,
         .mem = &j->arena,
     };
@@ -321,6 +373,10 @@ void delivery_job_ready(struct delivery_job *j) {
     const struct delivery_where *w = j->where;
     note_story(j);
     if (w->err == OK) {
+        /* What the store was told may be old, and a domain's owner may have lied then or now: policy, and who else gets
+         * mail by this connection, go by where it leads. */
+        if (w->exchangers)
+            j->site = arena_str(&j->arena, w->site);
         delivery_call_next(j);
         return;
     }
@@ -360,7 +416,7 @@ static void on_go(struct delivery_job *j) {
 
 /* The message is out: what the other side says of it is worth waiting for. */
 static bool too_late(const struct delivery_job *j) {
-    return j->go && j->consumed >= j->total;
+    return j->go && j->out;
 }
 
 static void cancel(struct delivery_job *j, const char *text) {
@@ -499,12 +555,51 @@ void delivery_core_secret(struct delivery_core *core, str name, str bytes) {
     buf_add(&s->bytes, bytes);
 }
 
-/* Names that were looked up under the old settings are looked up anew. */
+void delivery_core_interface(struct delivery_core *core, str address) {
+    buf_add(&core->interfaces, address);
+    buf_char(&core->interfaces, ' ');
+}
+
+/* Loopback is everybody's, and has a setting of its own. */
+static void add_own(struct delivery_core *core, const struct conf_ip *ip) {
+    static const uint8_t any[sizeof ip->bytes];
+    char space[IP_TEXT_SIZE + 4];
+    struct buf text = {.p = space, .cap = sizeof space, .limit = sizeof space};
+    if (conf_ip_loopback(ip) || memcmp(ip->bytes, any, sizeof any) == 0)
+        return;
+    conf_ip_put(&text, ip);
+    core->own_addresses[core->own_address_count++] = arena_str(&core->own_arena, buf_str(&text));
+}
+
+static void know_own_addresses(struct delivery_core *core, const struct conf *c) {
+    size_t count = c->listen_count;
+    str words = buf_str(&core->interfaces), word;
+    struct conf_ip ip;
+    while (str_word(&words, &word))
+        count++;
+    arena_reset(&core->own_arena);
+    core->own_address_count = 0;
+    core->own_addresses = arena_alloc(&core->own_arena, (count + 1) * sizeof *core->own_addresses);
+    if (!core->own_addresses)
+        return;
+    for (words = buf_str(&core->interfaces); str_word(&words, &word);)
+        if (conf_ip_parse(word, &ip))
+            add_own(core, &ip);
+    for (size_t i = 0; i < c->listen_count; i++)
+        if (c->listens[i].address.kind == CONF_ADDRESS_IP)
+            add_own(core, &c->listens[i].address.ip);
+}
+
+/* Names that were looked up under the old settings are looked up anew, and no connection made under them gets another
+ * mail: it may have another user's name, another source, less TLS. */
 void delivery_core_configure(struct delivery_core *core, const struct conf *c) {
     size_t at = 0;
     core->conf = c;
+    core->generation++;
+    know_own_addresses(core, c);
     for (struct delivery_where *w; (w = map_next(&core->wheres, &at));)
         w->expires_ms = 0;
+    delivery_call_sweep(core, false);
 }
 
 void delivery_core_init(struct delivery_core *core, const struct delivery_ops *ops) {
@@ -512,6 +607,8 @@ void delivery_core_init(struct delivery_core *core, const struct delivery_ops *o
     *core = (struct delivery_core){.ops = ops, .next_tag = 1};
     ops->random(seed, sizeof seed);
     core->seed = seed[0];
+    core->interfaces = BUF(INTERFACES_MAX);
+    core->own_arena = ARENA(INTERFACES_MAX);
     core->jobs = core->wheres = core->questions = core->lanes = core->dead = core->pipes = core->secrets = MAP(seed[1]);
     list_init(&core->calls);
     list_init(&core->spare_jobs);
@@ -523,6 +620,8 @@ void delivery_core_free(struct delivery_core *core) {
     delivery_where_sweep(core, true);
     sweep_dead(core, true);
     free_secrets(core);
+    buf_free(&core->interfaces);
+    arena_free(&core->own_arena);
     LIST_EACH_SAFE(&core->spare_jobs, node) {
         job_destroy(LIST_ENTRY(node, struct delivery_job, node));
     }

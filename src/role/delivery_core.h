@@ -6,9 +6,11 @@
  *   A host that cannot be used before the body has begun is left for the next one of the list; what a server says of
  *   MAIL, RCPT and DATA counts, also when it says "later".  Afterwards: JOB_RESULT*, JOB_TRANSCRIPT*, JOB_DONE.
  *
- * A lane is everything that must be equal for two jobs to share a connection: kind, route, site, TLS, port.
+ * A lane is everything that must be equal for two jobs to share a connection: kind, route, site, TLS, port, source, and
+ * the configuration that these were read from.
  * Parts: delivery_core.c jobs and frames; delivery_where.c hosts and addresses; delivery_call.c conversations;
- * delivery_pipe.c commands; delivery_policy.c what the configuration says of a job.
+ * delivery_convert.c messages for servers that take less; delivery_pipe.c commands; delivery_policy.c what the
+ * configuration says of a job.
  * The host sets core->now_ms and core->wall_us before each call into the core. */
 #ifndef ROLE_DELIVERY_CORE_H
 #define ROLE_DELIVERY_CORE_H
@@ -34,6 +36,7 @@ enum {
 
 struct delivery_core;
 struct delivery_call;
+struct delivery_convert;
 struct delivery_pipe;
 
 /* What the core needs of its host. */
@@ -115,12 +118,13 @@ struct delivery_job {
     struct arena arena;
     struct smtp_client_mail mail;
     struct smtp_client_rcpt *rcpts;
-    uint32_t *indices;
     size_t rcpt_count, rcpt_cap;
     struct buf body; /* window of it; at: what of that has been used */
     size_t body_at;
+    struct delivery_convert *convert;     /* NULL: it goes as it is */
     uint64_t consumed, owed;              /* bytes used; of those not yet granted anew */
     bool started, body_begun, intent, go; /* intent: JOB_INTENT was sent */
+    bool out;                             /* the message was handed over to the last byte */
     bool plain;                           /* TLS has failed with this target: once without */
     bool retried;                         /* an idle connection had died: once more, with a fresh one */
     bool gone_for_good;                   /* every host so far has said that it takes no mail at all */
@@ -132,6 +136,7 @@ struct delivery_job {
     struct list pipes;
     size_t pipe_count;
     struct buf transcript;
+    bool told; /* there is no room in it for more */
     enum job_trouble trouble;
     unsigned code; /* of the last failure */
     str text;
@@ -204,16 +209,21 @@ struct delivery_core {
     const struct conf *conf;
     uint64_t now_ms, wall_us;
     char hostname[DELIVERY_HOST_MAX]; /* the system's, for when the setting is empty */
+    struct buf interfaces;            /* its addresses, as words */
+    struct arena own_arena;
+    str *own_addresses; /* those of the interfaces and of the listeners: who leads there leads to us */
+    size_t own_address_count;
     struct map jobs, wheres, questions, lanes, dead, pipes, secrets;
     struct list calls, spare_jobs;
     size_t job_count, call_count, spare_count;
-    uint64_t next_tag, seed;
+    uint64_t next_tag, seed, generation; /* generation: of the configuration */
     bool draining;
 };
 
 void delivery_core_init(struct delivery_core *core, const struct delivery_ops *ops);
 void delivery_core_free(struct delivery_core *core);
 void delivery_core_secret(struct delivery_core *core, str name, str bytes); /* "route.<name>.password" */
+void delivery_core_interface(struct delivery_core *core, str address);      /* of this machine; before configure */
 void delivery_core_configure(struct delivery_core *core, const struct conf *c);
 void delivery_core_store(struct delivery_core *core, const struct frame *f);
 void delivery_core_store_down(struct delivery_core *core); /* every job is forgotten */
@@ -260,6 +270,14 @@ void delivery_call_run(struct delivery_call *c);
 void delivery_call_abandon(struct delivery_call *c, const char *reason); /* its job is given up */
 void delivery_call_sweep(struct delivery_core *core, bool all);
 
+/* delivery_convert.c: the message, converted as the client asks (job.mail.convert).  ERR_UNSUPPORTED: it cannot be;
+ * ERR_NOMEM: not now; w is a text with its status. */
+enum err delivery_convert_try(struct delivery_job *j, struct why *w) MUST_CHECK; /* what is there, before MAIL */
+enum err delivery_convert_begin(struct delivery_job *j) MUST_CHECK;
+/* The next piece, good until the next call; empty and not last: more has to come from the store first. */
+enum err delivery_convert_next(struct delivery_job *j, size_t max, str *piece, bool *last, struct why *w) MUST_CHECK;
+void delivery_convert_end(struct delivery_job *j);
+
 /* delivery_pipe.c */
 void delivery_pipe_begin(struct delivery_job *j);
 void delivery_pipe_feed(struct delivery_job *j);
@@ -268,11 +286,13 @@ void delivery_pipe_end_all(struct delivery_job *j);
 void delivery_pipe_sweep(struct delivery_core *core);
 
 /* delivery_core.c */
-void delivery_job_look(struct delivery_job *j);  /* where does it go? */
-void delivery_job_ready(struct delivery_job *j); /* where it goes is known */
+void delivery_job_look(struct delivery_job *j);            /* where does it go? */
+void delivery_job_ready(struct delivery_job *j);           /* where it goes is known */
+void delivery_job_tell(struct delivery_job *j, str lines); /* for the transcript */
 void delivery_job_note(struct delivery_job *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void delivery_job_failure(struct delivery_job *j, enum job_trouble trouble, unsigned code, const char *status,
                           str text);
+bool delivery_job_signed(const struct delivery_job *j); /* before the body has begun */
 void delivery_job_intent(struct delivery_job *j);
 str delivery_job_body(struct delivery_job *j, size_t max, bool *last); /* the next piece that is there */
 void delivery_job_used(struct delivery_job *j, size_t n);

@@ -176,7 +176,10 @@ void delivery_pipe_feed(struct delivery_job *j) {
         write_all(j, piece);
         delivery_job_used(j, piece.n);
     }
-    if (j->consumed >= j->total && j->go)
+    if (j->consumed < j->total)
+        return;
+    j->out = true;
+    if (j->go)
         end_all(j);
 }
 

@@ -45,8 +45,9 @@ static enum conf_route_tls tls_of(const struct conf_route *r, const struct conf_
         return r->tls;
     if (s && s->tls != CONF_ROUTE_TLS_AUTO)
         return s->tls;
-    /* A password is shown to nobody whom TLS does not protect. */
-    return r && r->user.n ? CONF_ROUTE_TLS_REQUIRED : CONF_ROUTE_TLS_OPPORTUNISTIC;
+    /* A password is shown only to who has proved his name (RFC 8314 section 5): TLS alone protects from listeners, not
+     * from who answers in the server's place. */
+    return r && r->user.n ? CONF_ROUTE_TLS_VERIFY : CONF_ROUTE_TLS_OPPORTUNISTIC;
 }
 
 static const struct {
@@ -79,6 +80,7 @@ static void login(const struct delivery_core *core, const struct conf_route *r, 
     snprintf(name, sizeof name, "route.%.*s.password", STR_ARG(r->title));
     secret = map_get_str(&core->secrets, str_of(name));
     p->user = r->user;
+    p->verify = p->verify || p->tls == SMTP_CLIENT_TLS_ACTIVE; /* likewise */
     p->secret = secret ? buf_str(&secret->bytes) : STR_NONE;
 }
 

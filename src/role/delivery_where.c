@@ -62,6 +62,33 @@ static void give_up(struct delivery_core *core, struct delivery_where *w, const 
     settle(core, w, ERR_DOWN, 451, str_of(text));
 }
 
+/* ---- how long it lives ---- */
+
+static void where_free(struct delivery_core *core, struct delivery_where *w) {
+    if (!w->detached)
+        map_remove_str(&core->wheres, w->key);
+    arena_free(&w->arena);
+    buf_free(&w->story);
+    free(w->site_tags);
+    free(w->targets);
+    free(w);
+}
+
+static bool in_use(const struct delivery_where *w) {
+    return w->unanswered > 0 || !list_empty(&w->jobs) || w->site_count > 0 || w->users > 0;
+}
+
+/* One thing less needs it. */
+static void let_go(struct delivery_core *core, struct delivery_where *w) {
+    if (w->detached && !in_use(w))
+        where_free(core, w);
+}
+
+void delivery_where_release(struct delivery_core *core, struct delivery_where *w) {
+    w->users--;
+    let_go(core, w);
+}
+
 /* ---- targets ---- */
 
 static void add_target(struct delivery_where *w, str host, str address, uint16_t port) {
@@ -88,6 +115,8 @@ static struct mx_options options(const struct delivery_core *core, str *own) {
     *own = core->conf->hostname.n ? core->conf->hostname : str_of(core->hostname);
     return (struct mx_options){.own_names = own,
                                .own_name_count = own->n > 0,
+                               .own_addresses = core->own_addresses,
+                               .own_address_count = core->own_address_count,
                                .seed = core->seed,
                                .allow_loopback = core->conf->relay_loopback};
 }
@@ -224,8 +253,10 @@ static void take_answer(struct delivery_core *core, struct question *q, str byte
     free(q);
     if (w->unanswered > 0)
         w->unanswered--;
-    if (w->ready)
+    if (w->ready) { /* it was given up meanwhile */
+        let_go(core, w);
         return;
+    }
     if (k && a && dns_answer_take(copy, &w->arena, a) == OK) {
         *k = (struct mx_known){a, w->known};
         w->known = k;
@@ -249,6 +280,7 @@ void delivery_where_resolver_down(struct delivery_core *core) {
         w->unanswered--;
         if (!w->ready)
             give_up(core, w, "4.4.3 the resolver has gone away");
+        let_go(core, w);
         free(q);
     }
     uint64_t seed = core->questions.seed;
@@ -257,26 +289,6 @@ void delivery_where_resolver_down(struct delivery_core *core) {
 }
 
 /* ---- the table ---- */
-
-static void where_free(struct delivery_core *core, struct delivery_where *w) {
-    if (!w->detached)
-        map_remove_str(&core->wheres, w->key);
-    arena_free(&w->arena);
-    buf_free(&w->story);
-    free(w->site_tags);
-    free(w->targets);
-    free(w);
-}
-
-static bool in_use(const struct delivery_where *w) {
-    return w->unanswered > 0 || !list_empty(&w->jobs) || w->site_count > 0 || w->users > 0;
-}
-
-void delivery_where_release(struct delivery_core *core, struct delivery_where *w) {
-    w->users--;
-    if (w->detached && !in_use(w))
-        where_free(core, w);
-}
 
 /* It is too old for those who come now, and has to live on for those who work with it. */
 static void retire(struct delivery_core *core, struct delivery_where *w) {

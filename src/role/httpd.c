@@ -88,6 +88,7 @@ static enum err configure(const struct conf *c, bool first, struct why *w) {
         .idle_ms = (unsigned)c->http_idle_timeout,
         .hosts = httpd.hosts,
         .host_count = take_hosts(c),
+        .local_body_max = c->smtp_message_max,
     };
     http_server_keep(httpd.server, is_configured, (void *)(uintptr_t)c);
     http_server_set(httpd.server, &settings);

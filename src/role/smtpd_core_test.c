@@ -793,14 +793,19 @@ static void test_injection(void **state) {
     buf_reset(&host.names);
     host.body.n = 0;
     inject(&core, 11, S("ada@example.org"), S("other@example.com"), S("ada@example.org/Sent"));
-    inject_text(&core, 11, S("Bcc: x@example.net\r\n\r\n"));
+    smtpd_core_frame(&core, &(struct frame){FRAME_INJECT_APPEND, .inject_append = {11, 5, 1234567}});
+    inject_text(&core, 11, S("Bcc: x@example.net\r\n\r\na\nb\rc"));
     done(&core, OK);
     assert_int_equal(host.injected.err, OK);
     taken_envelope(&a, &e);
     assert_int_equal(e.delivery_count, 1);
     assert_true(str_eq(e.deliveries[0].target, S("ada@example.org")) && str_eq(e.deliveries[0].detail, S("Sent")));
     assert_int_equal(e.edits.n, 0);
+    assert_true(e.appended == 1 && e.append_flags == 5 && e.append_date_us == 1234567);
+    assert_true(str_ends(buf_str(&host.body), S("\r\n\r\na\nb\rc")));
     assert_true(str_find_str(buf_str(&host.names), S("lookup")) == SIZE_MAX);
+    inject(&core, 14, S("ada@example.org"), S("ada@example.org"), S("ada@example.org/a//b"));
+    assert_true(host.injected.tag == 14 && host.injected.err == ERR_SYNTAX);
     /* given up, and httpd gone */
     inject(&core, 12, S("ada@example.org"), S("ada@example.org"), STR_NONE);
     inject_rcpt(&core, 12, S("b@example.org"));
@@ -993,6 +998,54 @@ static void test_a_report(void **state) {
     close_core(&core);
 }
 
+/* LMTP has an answer for each: who is refused for the header is told so, and nothing is returned (RFC 2033 4.2). */
+static void test_lmtp_answers(void **state) {
+    (void)state;
+    struct smtpd_core core;
+    struct arena a = ARENA(1 << 20);
+    struct envelope e;
+    open_core(&core, S(HEADER_ROUTES));
+    struct smtpd_session *s = caller(&core, S("lmtp"), S("192.0.2.9"), STR_NONE, false);
+    static const str mail =
+        S_INIT("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<ada@example.org>\r\n"
+               "RCPT TO:<b@example.org>\r\n");
+    (void)talk(s, S("LHLO x\r\n"));
+    (void)talk(s, mail);
+    assert_int_equal(talk(s, S("DATA\r\nX-Spam: yes, much\r\n\r\nx\r\n.\r\n")), SMTPD_WAIT);
+    taken_envelope(&a, &e);
+    assert_int_equal(e.rcpt_count, 3);
+    assert_int_equal(e.delivery_count, 2);
+    assert_int_equal(e.deliveries[0].kind, JOB_MAILBOX);
+    assert_int_equal(e.deliveries[1].kind, JOB_MAILBOX);
+    assert_int_equal(e.deliveries[1].rcpt, 2);
+    done(&core, OK);
+    buf_reset(&host.said);
+    (void)talk(s, STR_NONE);
+    str said = buf_str(&host.said), line;
+    static const str starts[] = {S_INIT("250 2.0.0 "), S_INIT("550 5.7.1 no spam"), S_INIT("250 2.0.0 ")};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(str_line(&said, &line));
+        assert_true(str_starts(line, starts[i]));
+    }
+    assert_int_equal(said.n, 0);
+    /* the store takes it for nobody: nobody is told otherwise */
+    (void)talk(s, mail);
+    assert_int_equal(talk(s, S("DATA\r\nX-Spam: yes, much\r\n\r\nx\r\n.\r\n")), SMTPD_WAIT);
+    done(&core, ERR_IO);
+    buf_reset(&host.said);
+    (void)talk(s, STR_NONE);
+    for (said = buf_str(&host.said); str_line(&said, &line);)
+        assert_true(str_starts(line, S("451 ")));
+    /* all are refused, each in his words */
+    (void)talk(s, mail);
+    buf_reset(&host.said);
+    (void)talk(s, S("DATA\r\nX-Spam: yes, much\r\nX-Worse: yes\r\n\r\nx\r\n.\r\n"));
+    assert_true(has(buf_str(&host.said), S("550 5.7.1 worse\r\n550 5.7.1 no spam\r\n550 5.7.1 worse\r\n")));
+    hang_up(s);
+    arena_free(&a);
+    close_core(&core);
+}
+
 static void spool(struct smtpd_core *core, str user, bool trusted, str text) {
     host.spool = (struct frame_spool_done){0};
     struct smtpd_spool *p = smtpd_spool_new(core, 5, user, trusted);
@@ -1077,6 +1130,7 @@ int main(void) {
         cmocka_unit_test(test_local_users),
         cmocka_unit_test(test_limits_of_an_account),
         cmocka_unit_test(test_routes_that_see_the_header),
+        cmocka_unit_test(test_lmtp_answers),
         cmocka_unit_test(test_a_loop_ends),
         cmocka_unit_test(test_what_the_header_says),
         cmocka_unit_test(test_injection),

@@ -1,5 +1,6 @@
 #include "role/smtpd_inject.h"
 
+#include "mime/folder.h"
 #include "role/smtpd_inside.h"
 
 #include <stdlib.h>
@@ -136,18 +137,31 @@ static void go_on(struct smtpd_injection *i) {
 
 /* ---- the frames ---- */
 
-static void set_mailbox(struct smtpd_injection *i, str mailbox) {
+/* "ada@example.org/Archive/2026": the account, and the folder behind it. */
+static str cut_mailbox(str mailbox, str *folder) {
     size_t at = str_find(mailbox, '@'), slash = at == SIZE_MAX ? SIZE_MAX : str_find(str_tail(mailbox, at), '/');
     size_t cut = slash == SIZE_MAX ? mailbox.n : at + slash;
-    str folder = str_tail(mailbox, cut + (cut < mailbox.n));
-    i->inside.account = arena_str(&i->arena, str_head(mailbox, cut));
+    *folder = str_tail(mailbox, cut + (cut < mailbox.n));
+    return str_head(mailbox, cut);
+}
+
+static void set_mailbox(struct smtpd_injection *i, str mailbox) {
+    str folder, account = cut_mailbox(mailbox, &folder);
+    i->inside.account = arena_str(&i->arena, account);
     i->inside.folder = arena_str(&i->arena, folder.n ? folder : S("INBOX"));
     buf_printf(&i->rcpts, "RCPT TO:<%.*s>\r\n", STR_ARG(i->inside.account));
     i->rcpt_count = 1;
 }
 
+/* Without a folder it is INBOX. */
+static bool mailbox_fits(str mailbox) {
+    str folder;
+    cut_mailbox(mailbox, &folder);
+    return mailbox.n == 0 || folder.n == 0 || folder_name_valid(folder);
+}
+
 static bool fits(const struct frame_inject_begin *f) {
-    return smtpd_text_fits(f->sender, false) && smtpd_text_fits(f->sender_params, true) &&
+    return mailbox_fits(f->mailbox) && smtpd_text_fits(f->sender, false) && smtpd_text_fits(f->sender_params, true) &&
            smtpd_text_fits(f->mailbox, true) && smtpd_text_fits(f->user, true);
 }
 
@@ -198,6 +212,7 @@ bool smtpd_inject_frame(struct smtpd_core *core, const struct frame *f) {
     switch ((int)f->type) {
     case FRAME_INJECT_BEGIN: begin(core, &f->inject_begin); return true;
     case FRAME_INJECT_RCPT: i = map_get(&core->injections, f->inject_rcpt.tag); break;
+    case FRAME_INJECT_APPEND: i = map_get(&core->injections, f->inject_append.tag); break;
     case FRAME_INJECT_BODY: i = map_get(&core->injections, f->inject_body.tag); break;
     case FRAME_INJECT_END: i = map_get(&core->injections, f->inject_end.tag); break;
     case FRAME_INJECT_CANCEL: i = map_get(&core->injections, f->inject_cancel.tag); break;
@@ -207,6 +222,10 @@ bool smtpd_inject_frame(struct smtpd_core *core, const struct frame *f) {
         return true; /* it has been answered already */
     switch ((int)f->type) {
     case FRAME_INJECT_RCPT: rcpt(i, &f->inject_rcpt); break;
+    case FRAME_INJECT_APPEND:
+        i->inside.append_flags = f->inject_append.flags;
+        i->inside.append_date_us = f->inject_append.received_us;
+        break;
     case FRAME_INJECT_BODY:
         start(i);
         say_chunk(i, f->inject_body.bytes, false);

@@ -1,8 +1,16 @@
 #include "role/smtpd_inside.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum { IN_SLACK = 4 * 1024 * 1024, OUT_MAX = 256 * 1024 };
+
+/* What goes to a folder may come from anywhere, and goes nowhere from there. */
+static void keep_as_it_is(struct smtp_config *smtp) {
+    smtp->framing = SMTP_FRAMING_KEEP;
+    smtp->hops_max = UINT_MAX;
+    smtp->header_max = UINT64_MAX;
+}
 
 enum err smtpd_inside_begin(struct smtpd_core *core, struct smtpd_inside *c, str listener, str client, str user,
                             bool trusted, str account) {
@@ -13,6 +21,8 @@ enum err smtpd_inside_begin(struct smtpd_core *core, struct smtpd_inside *c, str
     memcpy(c->name, listener.p, listener.n);
     c->listener = core->generation->inside;
     c->listener.smtp.listener = str_n(c->name, listener.n);
+    if (c->folder.n)
+        keep_as_it_is(&c->listener.smtp);
     c->in = BUF(c->listener.smtp.message_max + IN_SLACK);
     c->out = BUF(OUT_MAX);
     c->id = str_n(c->id_space, 0);

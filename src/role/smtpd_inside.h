@@ -16,7 +16,8 @@ struct smtpd_inside {
     bool internal;       /* Penfold's own: may go anywhere, and nobody asks who sent it */
     bool returns;        /* a recipient that is refused is returned by a report: nobody is there to be told */
     str account, folder; /* append there as it is, without routing; empty: route */
-    bool forgets;        /* whoever it is for, it is discarded */
+    uint64_t append_flags, append_date_us; /* how it is marked there, and since when; 0: now */
+    bool forgets;                          /* whoever it is for, it is discarded */
     str report_of, report_rcpts;
     uint64_t report_kind;
     str id; /* of the last message that began; empty: none did */

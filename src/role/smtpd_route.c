@@ -393,29 +393,45 @@ static void find_loops(struct smtpd_route *r) {
         }
 }
 
-static bool all_refused(const struct smtpd_decided *d) {
-    for (size_t i = 0; i < d->count; i++)
+static bool is_refused(const struct smtpd_decided *d) {
+    for (size_t i = 0; i < d->count && d->verdict != ROUTE_REJECT; i++)
         if (d->deliveries[i].kind != JOB_REFUSED)
             return false;
     return true;
 }
 
+/* What the client is told of a recipient that is refused. */
+static unsigned refusal_of(const struct smtpd_decided *d, str *text) {
+    *text = d->text;
+    if (d->verdict == ROUTE_REJECT)
+        return d->code;
+    str detail = d->count ? d->deliveries[0].detail : STR_NONE, code;
+    uint64_t number;
+    if (!str_word(&detail, &code) || !str_u64(code, &number) || number < 400 || number > 599)
+        return 550;
+    *text = detail;
+    return (unsigned)number;
+}
+
+/* In LMTP each has its own answer, and nothing needs to be returned (RFC 2033 4.2). */
+static bool tell_refusal(struct smtpd_route *r, size_t index) {
+    str text;
+    if (r->session->inside || !is_refused(&r->decided[index]))
+        return false;
+    unsigned code = refusal_of(&r->decided[index], &text);
+    return smtp_server_refuse_rcpt(&r->session->smtp, index, code, text);
+}
+
 /* When nobody gets it the client is told, and nothing needs to be returned. */
 static bool refuse_all(struct smtpd_route *r) {
-    const struct smtpd_decided *first = &r->decided[0];
     if (r->session->inside && r->session->inside->returns)
         return false;
     for (size_t i = 0; i < r->count; i++)
-        if (r->decided[i].verdict != ROUTE_REJECT && !all_refused(&r->decided[i]))
+        if (!is_refused(&r->decided[i]))
             return false;
-    r->code = first->verdict == ROUTE_REJECT ? first->code : 550;
-    r->text = first->text;
-    if (first->verdict != ROUTE_REJECT && first->count) {
-        str detail = first->deliveries[0].detail, code;
-        uint64_t number;
-        if (str_word(&detail, &code) && str_u64(code, &number) && number >= 400 && number <= 599)
-            r->code = (unsigned)number, r->text = detail;
-    }
+    for (size_t i = 0; i < r->count; i++)
+        (void)tell_refusal(r, i);
+    r->code = refusal_of(&r->decided[0], &r->text);
     return true;
 }
 
@@ -425,6 +441,8 @@ static enum err gather(struct smtpd_route *r) {
     for (size_t i = 0; i < r->count; i++) {
         if (r->decided[i].verdict == ROUTE_REJECT)
             refuse(r, &r->decided[i], i, r->decided[i].code, r->decided[i].text);
+        if (tell_refusal(r, i))
+            r->decided[i].count = 0;
         total += r->decided[i].count;
     }
     e->deliveries = arena_alloc(&r->arena, (total + 1) * sizeof *e->deliveries);
@@ -448,6 +466,11 @@ static void describe(struct smtpd_route *r) {
     e->utf8 = e->utf8 || smtpd_header_is_utf8(header_of(r));
     if (!e->require_tls && smtpd_header_tls_optional(header_of(r)))
         e->require_tls = 2;
+    if (s->inside && s->inside->folder.n) {
+        e->appended = 1;
+        e->append_flags = s->inside->append_flags;
+        e->append_date_us = s->inside->append_date_us;
+    }
     if (s->inside && s->inside->report_of.n) {
         e->report_of = s->inside->report_of;
         e->report_rcpts = s->inside->report_rcpts;

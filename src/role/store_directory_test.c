@@ -341,6 +341,8 @@ static void test_offline(void **state) {
     struct directory_entry e;
     struct buf fields = BUF(1000);
     assert_int_equal(directory_db_open(&o, bench.dir, &w), ERR_EXISTS);
+    struct directory *copy = directory_new(1);
+    assert_int_equal(directory_db_read(copy, bench.dir, &w), OK); /* that may be */
     stop();
     assert_int_equal(directory_db_open(&o, bench.dir, &w), OK);
     assert_int_equal(directory_db_put(o, DIRECTORY_DOMAIN, S("off.example"), STR_NONE, 1, &w), OK);
@@ -351,6 +353,10 @@ static void test_offline(void **state) {
     assert_int_equal(directory_db_put(o, DIRECTORY_ACCOUNT, S("b@off.example"), STR_NONE, 0, &w), OK);
     assert_int_equal(directory_db_remove(o, DIRECTORY_ACCOUNT, S("b@off.example"), &w), OK);
     assert_true(directory_get(directory_db_directory(o), DIRECTORY_ACCOUNT, S("a@off.example"), &e));
+    assert_int_equal(directory_db_read(copy, bench.dir, &w), OK);
+    assert_true(directory_get(copy, DIRECTORY_ACCOUNT, S("a@off.example"), &e));
+    assert_int_equal(directory_db_read(copy, "/nonexistent/penfold", &w), ERR_NOT_FOUND);
+    directory_free(copy);
     directory_db_close(o);
     buf_free(&fields);
     assert_int_equal(directory_db_open(&o, "/nonexistent/penfold", &w), ERR_NOT_FOUND);

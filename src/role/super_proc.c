@@ -38,10 +38,10 @@ static void set_timer(struct super_proc *p, uint64_t ms) {
 
 static bool wired(enum role a, enum role b) {
     static const enum role pairs[][2] = {
-        {ROLE_SMTPD, ROLE_STORE},  {ROLE_HTTPD, ROLE_STORE},    {ROLE_HTTPD, ROLE_CONTENT},
-        {ROLE_HTTPD, ROLE_SMTPD},  {ROLE_HTTPD, ROLE_KEYD},     {ROLE_SMTPD, ROLE_KEYD},
-        {ROLE_KEYD, ROLE_STORE},   {ROLE_DELIVERY, ROLE_STORE}, {ROLE_DELIVERY, ROLE_RESOLVER},
-        {ROLE_FILTER, ROLE_STORE},
+        {ROLE_SMTPD, ROLE_STORE},  {ROLE_HTTPD, ROLE_STORE},     {ROLE_HTTPD, ROLE_CONTENT},
+        {ROLE_HTTPD, ROLE_SMTPD},  {ROLE_HTTPD, ROLE_KEYD},      {ROLE_SMTPD, ROLE_KEYD},
+        {ROLE_KEYD, ROLE_STORE},   {ROLE_DELIVERY, ROLE_STORE},  {ROLE_DELIVERY, ROLE_RESOLVER},
+        {ROLE_FILTER, ROLE_STORE}, {ROLE_FILTER, ROLE_RESOLVER},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if ((pairs[i][0] == a && pairs[i][1] == b) || (pairs[i][0] == b && pairs[i][1] == a))

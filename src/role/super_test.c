@@ -117,6 +117,8 @@ static void roles_follow_the_configuration(void **state) {
         {"mode sandbox\nworkers 2\n", {[ROLE_STORE] = 1, [ROLE_SMTPD] = 2}},
         {"mode sandbox\nworkers 1\nlisten w {\nprotocol http\naddress 127.0.0.1:8025\n}\n",
          {[ROLE_STORE] = 1, [ROLE_SMTPD] = 1, [ROLE_HTTPD] = 1, [ROLE_CONTENT] = 1}},
+        {"mode sandbox\nworkers 1\nroute hook {\naction webhook\nurl http://h/\n}\n",
+         {[ROLE_STORE] = 1, [ROLE_SMTPD] = 1, [ROLE_RESOLVER] = 1, [ROLE_FILTER] = 1}},
         {"workers 2\ndelivery_workers 3\n",
          {[ROLE_STORE] = 1, [ROLE_SMTPD] = 2, [ROLE_DELIVERY] = 3, [ROLE_RESOLVER] = 1, [ROLE_KEYD] = 1}},
         {"mode sandbox\nworkers 1\nroute out {\nto *@example.org\naction smarthost\nhost mail.example.org\n}\n"

@@ -29,7 +29,7 @@ unsigned super_want(enum role r, const struct conf *c) {
     case ROLE_HTTPD:
     case ROLE_CONTENT: return has_protocol(c, true);
     case ROLE_DELIVERY: return delivers(c) ? (unsigned)c->delivery_workers : 0;
-    case ROLE_RESOLVER: return delivers(c);
+    case ROLE_RESOLVER: return delivers(c) || has_action(c, CONF_ACTION_WEBHOOK);
     case ROLE_KEYD: return server;
     case ROLE_FILTER: return has_action(c, CONF_ACTION_WEBHOOK);
     default: return 0;

@@ -407,7 +407,19 @@ static bool has_param(str params, str keyword) {
     return false;
 }
 
-static bool mail_needs_utf8(const struct smtp_client_mail *mail) {
+static bool takes_utf8(const struct smtp_client *c) {
+    return c->offers & SMTP_OFFERS_SMTPUTF8;
+}
+
+/* The form in which an address goes to this server; false: it has none. */
+static bool address_form(const struct smtp_client *c, str *address, str ascii) {
+    if (takes_utf8(c) || utf8_is_ascii(*address))
+        return true;
+    *address = ascii;
+    return c->config.relay && ascii.n > 0;
+}
+
+static bool mail_is_utf8(const struct smtp_client_mail *mail) {
     bool ascii = utf8_is_ascii(mail->sender) && !mail->utf8;
     for (size_t i = 0; ascii && i < mail->rcpt_count; i++)
         ascii = utf8_is_ascii(mail->rcpts[i].address);
@@ -434,12 +446,28 @@ static bool passes(const struct smtp_client *c, str param) {
     return false;
 }
 
+/* Of ORCPT=utf-8;… (RFC 6533 section 3): \x{FC} for a character that the server does not take. */
+static void put_embedded(struct buf *b, str word) {
+    while (word.n) {
+        uint32_t code;
+        size_t n = utf8_char(word, &code);
+        if (n > 1)
+            buf_printf(b, "\\x{%X}", code);
+        else
+            buf_char(b, (unsigned char)word.p[0] < 128 ? word.p[0] : '?');
+        word = str_tail(word, n ? n : 1);
+    }
+}
+
 static void put_params(const struct smtp_client *c, struct buf *b, str params) {
     if (params.n && !c->config.relay)
         buf_printf(b, " %.*s", STR_ARG(params));
-    for (str word; c->config.relay && str_word(&params, &word);)
-        if (passes(c, word))
-            buf_printf(b, " %.*s", STR_ARG(word));
+    for (str word; c->config.relay && str_word(&params, &word);) {
+        if (!passes(c, word))
+            continue;
+        buf_char(b, ' ');
+        takes_utf8(c) ? buf_add(b, word) : put_embedded(b, word);
+    }
 }
 
 /* Said by us, unless the caller says it himself. */
@@ -449,7 +477,7 @@ static bool ours(const struct smtp_client *c, str keyword) {
 
 static str body_type(const struct smtp_client *c) {
     const struct smtp_client_mail *m = c->mail;
-    if (m->downgrade || !ours(c, S("BODY")))
+    if ((m->convert & SMTP_CLIENT_CONVERT_BODY) || !ours(c, S("BODY")))
         return STR_NONE;
     if (m->binary && (c->offers & SMTP_OFFERS_BINARYMIME))
         return S(" BODY=BINARYMIME");
@@ -469,11 +497,13 @@ static void put_mail(struct smtp_client *c) {
     const struct smtp_client_mail *m = c->mail;
     struct buf *b = &c->out;
     size_t from = b->n;
-    buf_printf(b, "MAIL FROM:<%.*s>", STR_ARG(m->sender));
-    if (m->size && !m->downgrade && (c->offers & SMTP_OFFERS_SIZE) && ours(c, S("SIZE")))
+    str sender = m->sender;
+    (void)address_form(c, &sender, m->sender_ascii);
+    buf_printf(b, "MAIL FROM:<%.*s>", STR_ARG(sender));
+    if (m->size && !m->convert && (c->offers & SMTP_OFFERS_SIZE) && ours(c, S("SIZE")))
         buf_printf(b, " SIZE=%" PRIu64, m->size);
     buf_add(b, body_type(c));
-    if (mail_needs_utf8(m) && ours(c, S("SMTPUTF8")))
+    if (takes_utf8(c) && mail_is_utf8(m) && ours(c, S("SMTPUTF8")))
         buf_add(b, S(" SMTPUTF8"));
     if (m->require_tls && ours(c, S("REQUIRETLS")))
         buf_add(b, S(" REQUIRETLS"));
@@ -491,7 +521,9 @@ static bool wants_success(str params) {
 static void put_rcpt(struct smtp_client *c, struct smtp_client_rcpt *r) {
     size_t from = c->out.n;
     r->unreported = c->config.relay && !(c->offers & SMTP_OFFERS_DSN) && wants_success(r->params);
-    buf_printf(&c->out, "RCPT TO:<%.*s>", STR_ARG(r->address));
+    str address = r->address;
+    (void)address_form(c, &address, r->ascii);
+    buf_printf(&c->out, "RCPT TO:<%.*s>", STR_ARG(address));
     put_params(c, &c->out, r->params);
     end_command(c, from);
 }
@@ -684,12 +716,22 @@ static const struct {
     [S_END] = {on_quit, false},
 };
 
+/* Only a refusal may come before the end of the message has left. */
+static void on_early_reply(struct smtp_client *c) {
+    if (c->state != S_FINAL || c->reply.code < 400) {
+        fail_reply(c, SMTP_CLIENT_PROTOCOL, "an answer before the question");
+        return;
+    }
+    decide_all(c, SMTP_CLIENT_ACCEPTED, outcome_of(c->reply.code), c->reply.code, buf_str(&c->reply.text));
+    fail_reply(c, SMTP_CLIENT_SAID_NO, "the server refused in the middle of the message");
+}
+
 static void on_reply(struct smtp_client *c) {
     note_reply(c);
     if (c->reply.code == 421 && c->state != S_QUIT)
         fail_reply(c, SMTP_CLIENT_SAID_NO, "the server closes");
     else if (rows[c->state].lock_step && c->out.n > 0 && c->chunks + c->stale == 0)
-        fail_reply(c, SMTP_CLIENT_PROTOCOL, "an answer before the question");
+        on_early_reply(c);
     else
         rows[c->state].reply(c);
 }
@@ -762,10 +804,10 @@ static bool wire_safe(str s) {
     return true;
 }
 
-static enum err check_words(str address, str params, struct why *w) {
-    if (address.n > ADDRESS_MAX || params.n > PARAMS_MAX)
+static enum err check_words(str address, str ascii, str params, struct why *w) {
+    if (address.n > ADDRESS_MAX || ascii.n > ADDRESS_MAX || params.n > PARAMS_MAX)
         return why(w, ERR_LIMIT, "an address or its parameters are longer than %d bytes", ADDRESS_MAX);
-    if (!wire_safe(address) || !wire_safe(params))
+    if (!wire_safe(address) || !wire_safe(ascii) || !wire_safe(params))
         return why(w, ERR_SYNTAX, "a control character in an address or its parameters");
     return OK;
 }
@@ -773,53 +815,86 @@ static enum err check_words(str address, str params, struct why *w) {
 /* What the server told us beforehand that it will not take. */
 static bool hopeless(struct smtp_client *c) {
     struct smtp_client_mail *m = c->mail;
-    str text = STR_NONE;
+    str text = STR_NONE, sender = m->sender;
     if (m->require_tls && !(c->tls && (c->offers & SMTP_OFFERS_REQUIRETLS)))
         text = S("5.7.30 the mail requires TLS on its whole way (REQUIRETLS), which the server does not offer");
-    else if (m->downgrade && !m->can_downgrade)
-        text = S("5.6.3 the message has bytes above 127, which the server does not take");
     else if (c->size_max && m->size > c->size_max)
         text = S("5.3.4 the message is larger than the server takes");
-    else if (mail_needs_utf8(m) && !(c->offers & SMTP_OFFERS_SMTPUTF8))
+    else if (!address_form(c, &sender, m->sender_ascii))
+        text = S("5.6.7 the sender's address needs SMTPUTF8, which the server does not offer");
+    else if (m->utf8 && !takes_utf8(c) && !c->config.relay)
         text = S("5.6.7 the mail needs SMTPUTF8, which the server does not offer");
     if (text.n)
         decide_all(c, SMTP_CLIENT_PENDING, SMTP_CLIENT_REFUSED, 0, text);
     return text.n > 0;
 }
 
-/* As it is to be sent to this server. */
-static bool must_downgrade(const struct smtp_client *c) {
-    const struct smtp_client_mail *m = c->mail;
-    if (!c->config.relay)
-        return false;
-    if (m->binary)
-        return !(c->offers & SMTP_OFFERS_BINARYMIME) || !(c->offers & SMTP_OFFERS_CHUNKING);
-    return m->eight_bit && !(c->offers & SMTP_OFFERS_8BITMIME);
+/* LMTP answers BDAT in a way of its own (RFC 3030 section 2): not worth it. */
+static bool may_chunk(const struct smtp_client *c) {
+    return (c->offers & SMTP_OFFERS_CHUNKING) && !c->config.no_chunking && !c->config.lmtp;
 }
 
-/* LMTP answers BDAT in a way of its own (RFC 3030 section 2): not worth it. */
+static bool takes_binary(const struct smtp_client *c) {
+    return (c->offers & SMTP_OFFERS_BINARYMIME) && may_chunk(c);
+}
+
+/* As it is to be sent to this server.  Where bodies must be ASCII, so must the headers inside of them; what is
+ * converted at all is binary no more. */
+static unsigned conversion(const struct smtp_client *c) {
+    const struct smtp_client_mail *m = c->mail;
+    bool header = m->utf8 && !takes_utf8(c), body = m->eight_bit && !(c->offers & SMTP_OFFERS_8BITMIME);
+    unsigned how = 0;
+    if (!c->config.relay || (m->binary && takes_binary(c) && !header))
+        return 0;
+    if (m->binary)
+        how = SMTP_CLIENT_CONVERT_BODY | SMTP_CLIENT_CONVERT_BINARY | SMTP_CLIENT_CONVERT_LINES;
+    if (body)
+        how |= SMTP_CLIENT_CONVERT_BODY;
+    if (m->long_lines)
+        how |= SMTP_CLIENT_CONVERT_LINES;
+    if (header || ((how & SMTP_CLIENT_CONVERT_BODY) && !takes_utf8(c)))
+        how |= SMTP_CLIENT_CONVERT_HEADER;
+    return how;
+}
+
 static bool worth_chunking(const struct smtp_client *c) {
     const struct smtp_client_mail *m = c->mail;
-    if (!(c->offers & SMTP_OFFERS_CHUNKING) || c->config.no_chunking || c->config.lmtp)
-        return false;
-    return m->binary ? !m->downgrade : m->size >= CHUNKED_MIN && pipelining(c);
+    bool binary = m->binary && !(m->convert & SMTP_CLIENT_CONVERT_BINARY);
+    return may_chunk(c) && (binary || (m->size >= CHUNKED_MIN && pipelining(c)));
+}
+
+/* Recipients whose address has no form here go behind the others, and get their answer. */
+static void part_rcpts(struct smtp_client *c) {
+    struct smtp_client_mail *m = c->mail;
+    c->rcpts = 0;
+    for (size_t i = 0; i < m->rcpt_count; i++) {
+        struct smtp_client_rcpt r = m->rcpts[i];
+        if (!address_form(c, &r.address, r.ascii))
+            continue;
+        r = m->rcpts[c->rcpts];
+        m->rcpts[c->rcpts++] = m->rcpts[i];
+        m->rcpts[i] = r;
+    }
+    for (size_t i = c->rcpts; i < m->rcpt_count; i++)
+        decide(c, &m->rcpts[i], SMTP_CLIENT_REFUSED, 0,
+               S("5.6.7 the address needs SMTPUTF8, which the server does not offer"));
 }
 
 /* Those beyond what the server takes at a time have to come again. */
 static void limit_rcpts(struct smtp_client *c) {
     struct smtp_client_mail *m = c->mail;
-    c->rcpts = m->rcpt_count;
+    size_t all = c->rcpts;
     if (c->rcpt_max && c->rcpts > c->rcpt_max)
         c->rcpts = (size_t)c->rcpt_max;
-    for (size_t i = c->rcpts; i < m->rcpt_count; i++)
+    for (size_t i = c->rcpts; i < all; i++)
         decide(c, &m->rcpts[i], SMTP_CLIENT_DEFERRED, 0, S("4.5.3 more recipients than the server takes at a time"));
 }
 
 enum err smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, struct why *w) {
     assert(c->state == S_READY && !c->failed);
-    enum err e = check_words(mail->sender, mail->params, w);
+    enum err e = check_words(mail->sender, mail->sender_ascii, mail->params, w);
     for (size_t i = 0; e == OK && i < mail->rcpt_count; i++)
-        e = check_words(mail->rcpts[i].address, mail->rcpts[i].params, w);
+        e = check_words(mail->rcpts[i].address, mail->rcpts[i].ascii, mail->rcpts[i].params, w);
     if (e != OK)
         return e;
     if (mail->rcpt_count == 0)
@@ -832,12 +907,14 @@ enum err smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, 
         mail->rcpts[i].unreported = false;
     }
     c->mail = mail;
-    c->sent = c->answered = c->final = 0;
+    c->sent = c->answered = c->final = c->rcpts = 0;
     c->mail_refused = c->final_asked = false;
     c->may_end = !c->config.ask_final;
-    mail->downgrade = must_downgrade(c);
+    mail->convert = conversion(c);
     c->chunking = worth_chunking(c);
-    if (hopeless(c)) {
+    if (!hopeless(c))
+        part_rcpts(c);
+    if (c->rcpts == 0) {
         mail_over(c, false);
         return OK;
     }
@@ -861,11 +938,33 @@ static void end_line(struct smtp_client *c) {
 
 static const bool special[256] = {['\r'] = true, ['\n'] = true, ['\0'] = true};
 
+/* Up to the next CR, LF or NUL.  Blocks first: the compiler compares 16 bytes at a time. */
 static size_t plain_run(str s) {
+    enum { BLOCK = 32 };
     size_t n = 0;
+    for (; s.n - n >= BLOCK; n += BLOCK) {
+        unsigned char found = 0;
+        for (size_t i = 0; i < BLOCK; i++)
+            found |= (unsigned char)(s.p[n + i] == '\r') | (unsigned char)(s.p[n + i] == '\n') |
+                     (unsigned char)(s.p[n + i] == '\0');
+        if (found)
+            break;
+    }
     while (n < s.n && !special[(unsigned char)s.p[n]])
         n++;
     return n;
+}
+
+/* What goes out as it is: whole lines too, as long as none begins with a dot. */
+static size_t regular_run(str s) {
+    size_t n = 0;
+    for (;;) {
+        n += plain_run(str_tail(s, n));
+        bool crlf = s.n - n > 2 && s.p[n] == '\r' && s.p[n + 1] == '\n';
+        if (!crlf || s.p[n + 2] == '.')
+            return n;
+        n += 2;
+    }
 }
 
 static void put_run(struct smtp_client *c, str run) {
@@ -874,7 +973,7 @@ static void put_run(struct smtp_client *c, str run) {
     if (c->line_start && run.p[0] == '.' && !c->chunking) /* RFC 5321 4.5.2 */
         buf_char(body_out(c), '.');
     buf_add(body_out(c), run);
-    c->line_start = false;
+    c->line_start = run.p[run.n - 1] == '\n';
 }
 
 static void put_special(struct smtp_client *c, char what) {
@@ -893,7 +992,7 @@ static void put_lines(struct smtp_client *c, str bytes, bool last) {
             end_line(c);
             continue;
         }
-        str run = str_head(bytes, plain_run(bytes));
+        str run = str_head(bytes, regular_run(bytes));
         put_run(c, run);
         if (run.n < bytes.n)
             put_special(c, bytes.p[run.n]);
@@ -931,13 +1030,13 @@ static void end_body(struct smtp_client *c) {
 void smtp_client_body(struct smtp_client *c, str bytes, bool last) {
     assert(c->state == S_BODY && c->mail && bytes.n <= SMTP_CLIENT_BODY_MAX);
     size_t before = c->out.n;
-    if (c->chunking && c->mail->binary)
+    if (c->chunking && c->mail->binary && !c->mail->convert)
         buf_add(&c->chunk, bytes);
     else
         put_lines(c, bytes, last);
     if (!c->chunking)
         c->body_sent += c->out.n - before;
-    else if (c->chunk.n > 0 && !(last && c->may_end))
+    else if (c->chunk.n > 0 && !last) /* the last one says so, when it may */
         put_chunk(c, false);
     if (last && c->may_end)
         end_body(c);
@@ -951,6 +1050,23 @@ void smtp_client_final(struct smtp_client *c) {
     c->may_end = true;
     if (c->state == S_HELD)
         end_body(c);
+}
+
+void smtp_client_give_up(struct smtp_client *c, enum smtp_client_outcome o, str text) {
+    size_t chunks = c->chunks;
+    if (!c->mail || c->failed)
+        return;
+    decide_all(c, SMTP_CLIENT_PENDING, o, 0, text);
+    decide_all(c, SMTP_CLIENT_ACCEPTED, o, 0, text);
+    if (c->state == S_MAIL && c->sent == 0) {
+        mail_over(c, false);
+    } else if (c->chunking) {
+        mail_over(c, true);
+        c->stale = chunks;
+    } else {
+        c->mail = NULL;
+        enter(c, S_END);
+    }
 }
 
 void smtp_client_quit(struct smtp_client *c) {
@@ -991,6 +1107,11 @@ static bool wants_body(const struct smtp_client *c) {
     return !c->chunking || pipelining(c) || c->chunks == 0;
 }
 
+/* A short body waits for the leave to end it, and goes out together with its end. */
+static bool worth_holding(const struct smtp_client *c) {
+    return c->state == S_HELD && c->out.n <= SMTP_CLIENT_BODY_MAX;
+}
+
 static enum smtp_client_want want(const struct smtp_client *c) {
     if (c->failed)
         return SMTP_CLIENT_FAILED;
@@ -1000,7 +1121,7 @@ static enum smtp_client_want want(const struct smtp_client *c) {
         return SMTP_CLIENT_FINAL;
     if (wants_body(c))
         return SMTP_CLIENT_BODY;
-    if (c->out.n > 0)
+    if (c->out.n > 0 && !worth_holding(c))
         return SMTP_CLIENT_OUTPUT;
     if (c->state == S_HANDSHAKE)
         return SMTP_CLIENT_STARTTLS;

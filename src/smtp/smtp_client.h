@@ -13,7 +13,8 @@
  * smtp_client_deadline() has passed: smtp_client_expire().  Times are milliseconds of any steady clock.
  *
  *     GREETING -> EHLO [-> HELO] -> [STARTTLS -> HANDSHAKE -> EHLO ->] [AUTH ->] READY
- *     READY -> MAIL -> BODY [-> HELD] -> FINAL -> READY          HELD: the body is out, smtp_client_final() is awaited
+ *     READY -> MAIL -> BODY [-> HELD] -> FINAL -> READY          HELD: smtp_client_final() is awaited; of a short body
+ *                                                            nothing is out yet: it goes with its end
  *     READY -> QUIT -> END        MAIL, BODY, HELD, FINAL -> RSET -> READY (refused)
  * Pure: no clock; memory in bufs of its own and in the mail's arena. */
 #ifndef SMTP_SMTP_CLIENT_H
@@ -57,8 +58,8 @@ struct smtp_client_config {
     bool no_chunking;   /* DATA even when BDAT is offered */
     bool ask_final;     /* want FINAL */
     /* Parameters are those a client gave us: they are passed on where the server offers their extension, what is ours
-     * to say (SIZE, BODY, SMTPUTF8, REQUIRETLS) is said anew, the rest is dropped.  And no eighth bit goes where it is
-     * not taken. */
+     * to say (SIZE, BODY, SMTPUTF8, REQUIRETLS) is said anew, the rest is dropped.  And nothing goes where it is not
+     * taken: the host converts the message (mail.convert), an address without a form in ASCII is refused. */
     bool relay;
     bool transcript;      /* fill c->transcript */
     int64_t phase_max_ms; /* caps the timeouts of RFC 5321 4.5.3.2; 0: they hold as they are */
@@ -76,28 +77,39 @@ enum smtp_client_outcome {
 
 struct smtp_client_rcpt {
     str address, params; /* in: without <>; "NOTIFY=NEVER" as it goes out */
+    str ascii;           /* in, relay: of an address with bytes above 127 its form in ASCII, where it has one */
+    uint32_t index;      /* the host's own: recipients may change their places */
     enum smtp_client_outcome outcome;
     unsigned code;   /* of the reply that decided; 0: nobody's, text is ours */
     str text;        /* in the mail's arena */
     bool unreported; /* NOTIFY=SUCCESS was wanted (relay), and this server makes no reports: RFC 3461 5.2.2 */
 };
 
+/* What the host does to the message as it hands it over, because this server would not take it as it is. */
+enum smtp_client_convert {
+    SMTP_CLIENT_CONVERT_BODY = 1,   /* no byte above 127 in bodies: no 8BITMIME (RFC 6152) */
+    SMTP_CLIENT_CONVERT_BINARY = 2, /* and lines where there are none: no BINARYMIME (RFC 3030); never without BODY */
+    SMTP_CLIENT_CONVERT_HEADER = 4, /* no byte above 127 in headers: no SMTPUTF8 (RFC 6531) */
+    SMTP_CLIENT_CONVERT_LINES = 8,  /* no line over 998 bytes (RFC 5321 4.5.3.1.6), where that can be */
+};
+
 struct smtp_client_mail {
     /* in; must stay until READY or FAILED */
     str sender, params;
+    str sender_ascii; /* as that of a recipient */
     struct smtp_client_rcpt *rcpts;
     size_t rcpt_count;
-    uint64_t size;      /* bytes of the message, 0: not known */
-    bool eight_bit;     /* the message has bytes above 127 */
-    bool utf8;          /* its header has; addresses that have are seen without being told */
-    bool binary;        /* BINARYMIME (RFC 3030): lines mean nothing */
-    bool require_tls;   /* RFC 8689 */
-    bool can_downgrade; /* the host can make it 7-bit: see downgrade */
-    int64_t total_ms;   /* for this mail, 0: none */
-    struct arena *mem;  /* for the texts of the replies */
+    uint64_t size;     /* bytes of the message, 0: not known */
+    bool eight_bit;    /* the message has bytes above 127 */
+    bool utf8;         /* its header has; addresses that have are seen without being told */
+    bool binary;       /* BINARYMIME (RFC 3030): lines mean nothing */
+    bool long_lines;   /* relay: lines over 998 bytes, which are to be made shorter */
+    bool require_tls;  /* RFC 8689 */
+    int64_t total_ms;  /* for this mail, 0: none */
+    struct arena *mem; /* for the texts of the replies */
     /* out */
     size_t accepted, delivered, refused; /* refused: for good; the rest is DEFERRED or UNKNOWN */
-    bool downgrade;                      /* the body must be handed over in 7 bits; known when BODY is wanted first */
+    unsigned convert;                    /* relay: enum smtp_client_convert, set by smtp_client_send */
     size_t nul_dropped;                  /* NULs are not sent: RFC 5321 has no way to */
 };
 
@@ -180,6 +192,9 @@ enum { SMTP_CLIENT_BODY_MAX = 32768 }; /* bytes at once */
  * goes as it is. */
 void smtp_client_body(struct smtp_client *c, str bytes, bool last);
 void smtp_client_final(struct smtp_client *c); /* no harm when the mail is over already */
+/* The message cannot be converted: all that is open gets this outcome.  READY, if the server has not seen the mail or
+ * it can be taken back; else DONE, for only the end of the connection ends DATA without an end of the message. */
+void smtp_client_give_up(struct smtp_client *c, enum smtp_client_outcome o, str text);
 void smtp_client_quit(struct smtp_client *c);
 
 void smtp_client_closed(struct smtp_client *c);

@@ -9,6 +9,7 @@
 #include "smtp/smtp_client.h"
 
 enum { TURNS = 14, RCPTS = 3 };
+enum give_up { NEVER, AT_MAIL, AT_BODY };
 
 struct row {
     const char *name;
@@ -21,6 +22,10 @@ struct row {
     size_t rcpts, mails;  /* default 1 */
     const char *body;     /* default "hi\r\n" */
     struct smtp_client_mail mail;
+    str addresses[RCPTS], ascii[RCPTS], rcpt_params;
+    unsigned convert;
+    enum give_up give_up;
+    bool whole_body; /* chunks show how the body was cut */
 };
 
 #define GREET S_INIT("220 mx ESMTP\r\n")
@@ -206,6 +211,110 @@ static const struct row rows[] = {
      1,
      1,
      ""},
+    /* relaying to servers that take less */
+    {"no 8BITMIME: converted, of unknown size",
+     {.relay = true},
+     {GREET, S_INIT("250-mx\r\n250-SMTPUTF8\r\n250 SIZE 1000\r\n"), OK250, OK250, GO, OK250, BYE},
+     HI MAIL_A RCPT_1 "DATA\r\n" BODY_END "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "D",
+     .mail = {.size = 4, .eight_bit = true},
+     .convert = SMTP_CLIENT_CONVERT_BODY},
+    {"no SMTPUTF8: the header, and addresses as they can be",
+     {.relay = true},
+     {GREET, OK_EHLO, OK250, OK250, OK250, GO, OK250, BYE},
+     HI "MAIL FROM:<a@xn--b-x> BODY=8BITMIME\r\nRCPT TO:<1@d>\r\nRCPT TO:<3@xn--d-x>\r\nDATA\r\n" BODY_END "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "DDR", /* the one that has no form stands behind the others */
+     3,
+     .mail = {.size = 4,
+              .eight_bit = true,
+              .utf8 = true,
+              .sender = S_INIT("a@\xc3\xbc"),
+              .sender_ascii = S_INIT("a@xn--b-x")},
+     .addresses = {S_INIT("1@d"), S_INIT("\xc3\xbc@d"), S_INIT("3@\xc3\xbc")},
+     .ascii = {{0}, {0}, S_INIT("3@xn--d-x")},
+     .convert = SMTP_CLIENT_CONVERT_HEADER},
+    {"SMTPUTF8: as they are",
+     {.relay = true},
+     {GREET, S_INIT("250-mx\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n"), OK250, OK250, GO, OK250, BYE},
+     HI "MAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<3@\xc3\xbc>\r\nDATA\r\n" BODY_END "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "D",
+     .mail = {.eight_bit = true},
+     .addresses = {S_INIT("3@\xc3\xbc")},
+     .ascii = {S_INIT("3@xn--d-x")}},
+    {"a sender without a form",
+     {.relay = true},
+     {GREET, OK_EHLO, BYE},
+     HI "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "RR",
+     2,
+     .mail = {.sender = S_INIT("\xc3\xbc@b")}},
+    {"ORCPT in ASCII",
+     {.relay = true},
+     {GREET, S_INIT("250-mx\r\n250 DSN\r\n"), OK250, OK250, GO, OK250, BYE},
+     HI MAIL_A "RCPT TO:<1@d> ORCPT=utf-8;\\x{FC}\\x{1F600}?@d\r\nDATA\r\n" BODY_END "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "D",
+     .rcpt_params = S_INIT("ORCPT=utf-8;\xc3\xbc\xf0\x9f\x98\x80\xff@d")},
+    {"BINARYMIME as it is",
+     {.relay = true},
+     {GREET, S_INIT("250-mx\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n"), OK250, OK250, OK250, BYE},
+     HI "MAIL FROM:<a@b> BODY=BINARYMIME\r\n" RCPT_1 "BDAT 3 LAST\r\n.\n\rQUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "D",
+     .body = ".\n\r",
+     .mail = {.binary = true, .eight_bit = true},
+     .whole_body = true},
+    {"BINARYMIME to LMTP, which has DATA alone",
+     {.relay = true, .lmtp = true},
+     {GREET, S_INIT("250-mx\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n"), OK250, OK250, GO,
+      OK250, BYE},
+     "LHLO me\r\n" MAIL_A RCPT_1 "DATA\r\n" BODY_END "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "D",
+     .mail = {.binary = true, .eight_bit = true},
+     .convert = SMTP_CLIENT_CONVERT_BODY | SMTP_CLIENT_CONVERT_BINARY | SMTP_CLIENT_CONVERT_LINES},
+    {"given up before MAIL: the connection stays",
+     {.relay = true},
+     {GREET, OK250, BYE},
+     HI "QUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "R",
+     .mail = {.eight_bit = true},
+     .convert = SMTP_CLIENT_CONVERT_BODY | SMTP_CLIENT_CONVERT_HEADER,
+     .give_up = AT_MAIL},
+    {"given up within DATA: only the end of the connection ends it",
+     {.relay = true},
+     {GREET, OK250, OK250, S_INIT("450 later\r\n"), OK250, GO},
+     HI MAIL_A "RCPT TO:<1@d>\r\nRCPT TO:<2@d>\r\nDATA\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "LR",
+     2,
+     .mail = {.eight_bit = true},
+     .convert = SMTP_CLIENT_CONVERT_BODY | SMTP_CLIENT_CONVERT_HEADER,
+     .give_up = AT_BODY},
+    {"given up within BDAT: taken back",
+     {.relay = true},
+     {GREET, S_INIT("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"), S_INIT("250 ok\r\n250 ok\r\n"), OK250, BYE},
+     HI MAIL_A RCPT_1 "RSET\r\nQUIT\r\n",
+     SMTP_CLIENT_FINE,
+     0,
+     "R",
+     .mail = {.eight_bit = true, .size = 100000},
+     .convert = SMTP_CLIENT_CONVERT_BODY | SMTP_CLIENT_CONVERT_HEADER,
+     .give_up = AT_BODY},
     /* STARTTLS */
     {"STARTTLS",
      {.tls = SMTP_CLIENT_TLS_REQUIRED},
@@ -380,14 +489,21 @@ static void on_ready(struct play *p, const struct row *row) {
         return;
     }
     p->mail = row->mail;
-    p->mail.sender = S("a@b");
+    if (!p->mail.sender.n)
+        p->mail.sender = S("a@b");
     p->mail.rcpts = p->rcpts;
     p->mail.rcpt_count = row->rcpts ? row->rcpts : 1;
     p->mail.mem = &p->mem;
     for (size_t i = 0; i < RCPTS; i++)
-        p->rcpts[i] = (struct smtp_client_rcpt){.address = addresses[i]};
+        p->rcpts[i] = (struct smtp_client_rcpt){.address = row->addresses[i].n ? row->addresses[i] : addresses[i],
+                                                .ascii = row->ascii[i],
+                                                .params = row->rcpt_params};
     p->body = 0;
     assert_int_equal(smtp_client_send(&p->c, &p->mail, NULL), OK);
+    if (p->c.mail && p->mail.convert != row->convert)
+        fail_msg("%s: convert %u", row->name, p->mail.convert);
+    if (row->give_up == AT_MAIL)
+        smtp_client_give_up(&p->c, SMTP_CLIENT_REFUSED, S("5.6.3 no"));
 }
 
 static void on_input(struct play *p, const struct row *row, bool bytewise) {
@@ -404,7 +520,11 @@ static void on_input(struct play *p, const struct row *row, bool bytewise) {
 
 static void on_body(struct play *p, const struct row *row, bool bytewise) {
     str left = str_tail(str_of(row->body ? row->body : "hi\r\n"), p->body);
-    str part = bytewise ? str_head(left, 1) : left;
+    if (row->give_up == AT_BODY) {
+        smtp_client_give_up(&p->c, SMTP_CLIENT_REFUSED, S("5.6.3 no"));
+        return;
+    }
+    str part = bytewise && !row->whole_body ? str_head(left, 1) : left;
     p->body += part.n;
     smtp_client_body(&p->c, part, part.n == left.n);
 }
@@ -440,7 +560,7 @@ static void play(const struct row *row, bool bytewise) {
         else if (want == SMTP_CLIENT_STARTTLS)
             smtp_client_tls(&p.c, STR_NONE);
     } while (want != SMTP_CLIENT_DONE && want != SMTP_CLIENT_FAILED);
-    if (want == SMTP_CLIENT_FAILED) {
+    if (want == SMTP_CLIENT_FAILED || p.mails) {
         str left = buf_str(&p.c.out);
         buf_add(&p.sent, left);
         note_outcomes(&p);
@@ -507,6 +627,42 @@ static void test_early_answer(void **state) {
     smtp_client_free(&c);
 }
 
+/* A refusal that comes while the last of the message is being written is one, not an end that nobody knows; a yes at
+ * that moment is nobody's. */
+static void test_refused_before_the_end(void **state) {
+    (void)state;
+    static const struct {
+        str words;
+        enum smtp_client_outcome outcome;
+        enum smtp_client_trouble trouble;
+    } answers[] = {{S_INIT("552 5.3.4 too large\r\n"), SMTP_CLIENT_REFUSED, SMTP_CLIENT_SAID_NO},
+                   {S_INIT("452 4.3.1 full\r\n"), SMTP_CLIENT_DEFERRED, SMTP_CLIENT_SAID_NO},
+                   {S_INIT("250 ok\r\n"), SMTP_CLIENT_UNKNOWN, SMTP_CLIENT_PROTOCOL}};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        static const str turns[] = {GREET, S_INIT("250 mx\r\n"), OK250, OK250, GO};
+        struct arena mem = ARENA(4096);
+        struct smtp_client c;
+        struct smtp_client_rcpt r = {.address = S("x@y")};
+        struct smtp_client_mail m = {.sender = S("a@b"), .rcpts = &r, .rcpt_count = 1, .mem = &mem};
+        start(&c, &(struct smtp_client_config){.helo = S("me")});
+        for (size_t t = 0; t < sizeof turns / sizeof *turns; t++) {
+            smtp_client_input(&c, turns[t]);
+            if (smtp_client_step(&c, 1000) == SMTP_CLIENT_READY) {
+                assert_int_equal(smtp_client_send(&c, &m, NULL), OK);
+                (void)smtp_client_step(&c, 1000);
+            }
+            smtp_client_wrote(&c, c.out.n);
+        }
+        smtp_client_body(&c, S("hi\r\n"), true);
+        smtp_client_input(&c, answers[i].words);
+        assert_int_equal(smtp_client_step(&c, 1000), SMTP_CLIENT_FAILED);
+        assert_int_equal(c.failure.trouble, answers[i].trouble);
+        assert_int_equal(r.outcome, answers[i].outcome);
+        smtp_client_free(&c);
+        arena_free(&mem);
+    }
+}
+
 /* Whatever the server sends, memory and patience are bounded. */
 static void test_endless(void **state) {
     (void)state;
@@ -568,8 +724,10 @@ static void test_status(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),   cmocka_unit_test(test_deadlines),    cmocka_unit_test(test_endless),
-        cmocka_unit_test(test_unsafe), cmocka_unit_test(test_early_answer), cmocka_unit_test(test_status),
+        cmocka_unit_test(test_rows),         cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_endless),      cmocka_unit_test(test_unsafe),
+        cmocka_unit_test(test_early_answer), cmocka_unit_test(test_refused_before_the_end),
+        cmocka_unit_test(test_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,12 +62,12 @@ static void say_words(struct smtp_server *s, enum smtp_reply_id id, unsigned cod
     str status = !code || r->code == code ? r->status : code < 500 ? S("4.7.1") : S("5.7.1");
     if (!text.n)
         text = r->text;
-    if (count_error(s, id))
-        smtp_server_say_text(s, code ? code : r->code, false, has_status(text) ? STR_NONE : status, text, STR_NONE);
+    smtp_server_say_text(s, code ? code : r->code, false, has_status(text) ? STR_NONE : status, text, STR_NONE);
 }
 
 void smtp_server_say_no(struct smtp_server *s, enum smtp_reply_id id) {
-    say_words(s, id, s->answer.code, s->answer.text);
+    if (count_error(s, id))
+        say_words(s, id, s->answer.code, s->answer.text);
 }
 
 void smtp_server_note(struct smtp_server *s, str text) {
@@ -115,6 +115,7 @@ static void forget_mail(struct smtp_server *s) {
     e->edited_size = 0;
     e->deliveries = NULL;
     e->delivery_count = 0;
+    s->final.refusals = NULL;
     e->rcpts = NULL;
     e->rcpt_count = s->rcpt_cap = 0;
     s->rcpt = (struct envelope_rcpt){0};
@@ -167,9 +168,20 @@ static enum smtp_want answer_message(struct smtp_server *s, enum smtp_reply_id i
     return SMTP_GO_ON;
 }
 
+/* The answer that is next is this recipient's alone; NULL: it is everybody's. */
+static const struct smtp_refusal *own_answer(const struct smtp_server *s) {
+    if (!s->final.refusals || (s->final.id != SMTP_R_QUEUED && s->final.id != SMTP_R_MESSAGE_REFUSED))
+        return NULL;
+    const struct smtp_refusal *r = &s->final.refusals[s->envelope.rcpt_count - s->final.left];
+    return r->code ? r : NULL;
+}
+
 static enum smtp_want say_answer(struct smtp_server *s, str *in) {
     (void)in;
-    if (s->final.id == SMTP_R_QUEUED)
+    const struct smtp_refusal *own = own_answer(s);
+    if (own) /* no error of the client: a list of many must not end in the middle of its answers */
+        say_words(s, SMTP_R_MESSAGE_REFUSED, own->code, own->text);
+    else if (s->final.id == SMTP_R_QUEUED)
         smtp_server_say(s, SMTP_R_QUEUED, s->envelope.id);
     else
         smtp_server_say_no(s, s->final.id);
@@ -564,6 +576,18 @@ void smtp_server_refusal_answer(struct smtp_server *s, unsigned code, str text) 
     assert(s->want == SMTP_WANT_MAIL || s->want == SMTP_WANT_RCPT || s->want == SMTP_WANT_COMMIT);
     assert(code >= 400 && code <= 599);
     set_answer(s, ERR_DENIED, code, text);
+}
+
+bool smtp_server_refuse_rcpt(struct smtp_server *s, size_t index, unsigned code, str text) {
+    assert(s->want == SMTP_WANT_COMMIT && index < s->envelope.rcpt_count && code >= 400 && code <= 599);
+    if (!s->config->lmtp)
+        return false;
+    if (!s->final.refusals)
+        s->final.refusals = arena_alloc(&s->mail, s->envelope.rcpt_count * sizeof *s->final.refusals);
+    if (!s->final.refusals)
+        return false;
+    s->final.refusals[index] = (struct smtp_refusal){code, text.n ? arena_str(&s->mail, text) : STR_NONE};
+    return true;
 }
 
 void smtp_server_auth_challenge(struct smtp_server *s, str challenge) {

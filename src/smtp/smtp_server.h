@@ -79,6 +79,12 @@ enum smtp_want {
     SMTP_WANTS
 };
 
+/* What one recipient of LMTP is told of a message that others got (RFC 2033 4.2). */
+struct smtp_refusal {
+    unsigned code;
+    str text;
+};
+
 /* How input is read. */
 enum smtp_mode {
     SMTP_MODE_START,
@@ -139,7 +145,8 @@ struct smtp_server {
     struct {
         enum smtp_reply_id id;
         size_t left;
-    } final; /* ANSWER */
+        struct smtp_refusal *refusals; /* NULL, or one for each recipient; code 0: he is not refused */
+    } final;                           /* ANSWER */
     struct {
         uint64_t left;
         uint64_t size;
@@ -164,6 +171,9 @@ void smtp_server_answer(struct smtp_server *s, enum err e, str text);
 /* Likewise, to MAIL, RCPT and COMMIT: no, with this code and text ("5.1.1 no such address here"; a text without a
  * status code gets one). */
 void smtp_server_refusal_answer(struct smtp_server *s, unsigned code, str text);
+/* Before the answer to COMMIT, in LMTP: this recipient is refused whatever is said to the others.  False: it cannot be
+ * said here (SMTP has one answer for all; no memory). */
+bool smtp_server_refuse_rcpt(struct smtp_server *s, size_t index, unsigned code, str text) MUST_CHECK;
 void smtp_server_auth_challenge(struct smtp_server *s, str challenge); /* decoded */
 void smtp_server_auth_ok(struct smtp_server *s, str user);
 void smtp_server_auth_failed(struct smtp_server *s, enum smtp_auth_failure why);

@@ -144,10 +144,12 @@ static enum err mailbox_put(struct db *db, const struct db_message *m, const str
     const struct envelope_delivery *d = &v->deliveries[i];
     struct db_mailbox_put p = {.account = d->target,
                                .folder = d->detail,
-                               .make = d->rule.n > 0,
+                               .make = d->rule.n > 0 || v->appended,
                                .num = m->num,
                                .size = v->edited_size ? v->edited_size : m->size,
                                .received_ms = m->created_ms,
+                               .date_ms = v->append_date_us ? v->append_date_us / 1000 : m->created_ms,
+                               .flags = v->append_flags,
                                .index = (uint32_t)i};
     return db_mailbox_deliver(db, &p, w);
 }
@@ -331,17 +333,21 @@ static enum err apply_outcome(struct db *db, uint64_t seq, const struct outcome 
         e = outcome_row(db, o, &o->rows[i], &over, w);
     if (!e && o->cause != OUTCOME_CLOCK)
         e = attempt_add(db, seq, o, w);
-    if (!e && o->intent)
-        e = run_num(db, SQL_INTENT_END, o->intent, w);
     return e ? e : release(db, o->num, over, freed, arg, w);
 }
 
-enum err db_outcome(struct db *db, uint64_t seq, str body, db_freed_each *freed, void *arg, struct why *w) {
+enum err db_outcome(struct db *db, uint64_t seq, str body, uint64_t *intent, db_freed_each *freed, void *arg,
+                    struct why *w) {
     struct outcome o;
     enum err e = outcome_take(body, &db->arena, &o);
+    *intent = e ? 0 : o.intent;
     e = e ? unreadable(e, "outcome", seq, w) : apply_outcome(db, seq, &o, freed, arg, w);
     arena_reset(&db->arena);
     return e;
+}
+
+enum err db_intent_end(struct db *db, uint64_t seq, struct why *w) {
+    return run_num(db, SQL_INTENT_END, seq, w);
 }
 
 static enum sql sql_of(enum queue_action action) {

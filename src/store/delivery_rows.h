@@ -30,7 +30,10 @@ bool delivery_local(enum job_kind kind);          /* over with the acceptance */
 enum err db_accept_routed(struct db *db, const struct db_message *m, str envelope, str transcript, bool doubtful,
                           db_freed_each *freed, void *arg, struct why *w) MUST_CHECK;
 enum err db_intent(struct db *db, uint64_t seq, str body, struct why *w) MUST_CHECK;
-enum err db_outcome(struct db *db, uint64_t seq, str body, db_freed_each *freed, void *arg, struct why *w) MUST_CHECK;
+enum err db_intent_end(struct db *db, uint64_t seq, struct why *w) MUST_CHECK;
+/* *intent: the seq of the intent that it ends, 0: none; its row is the caller's to end. */
+enum err db_outcome(struct db *db, uint64_t seq, str body, uint64_t *intent, db_freed_each *freed, void *arg,
+                    struct why *w) MUST_CHECK;
 enum err db_acted(struct db *db, str body, db_freed_each *freed, void *arg, struct why *w) MUST_CHECK;
 enum err db_doubt_all(struct db *db, struct why *w) MUST_CHECK; /* holds everything that waits */
 /* Forgets stories of messages that are gone: those before created_before_ms, and the oldest of more than `most`. */
@@ -46,6 +49,7 @@ struct db_mailbox_put {
     str account, folder; /* folder empty: INBOX */
     bool make;           /* make the folder when it is not there; else INBOX */
     uint64_t num, size, received_ms;
+    uint64_t date_ms, flags; /* the message's date in the folder, and its marks: mime/maildir.h */
     uint32_t index;
 };
 enum err db_mailbox_deliver(struct db *db, const struct db_mailbox_put *p, struct why *w) MUST_CHECK;

@@ -79,6 +79,21 @@ enum err db_entries_load(struct db *db, struct directory *d, struct why *w) {
     return e ? e : load_use(db, d, w);
 }
 
+enum err directory_db_read(struct directory *d, const char *data, struct why *w) {
+    char path[JOURNAL_PATH];
+    struct db *db = NULL;
+    if ((size_t)snprintf(path, sizeof(path), "%s/penfold.db", data) >= sizeof(path))
+        return why(w, ERR_LIMIT, "%s: this path is too long for a data directory", data);
+    if (access(path, R_OK) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? why(w, ERR_NOT_FOUND, "there is no database in %s", data)
+                                                   : disk_error(errno, w, "open", path);
+    enum err e = db_open(&db, path, DB_CHECK, w);
+    if (!e)
+        e = db_entries_load(db, d, w);
+    db_close(db);
+    return e;
+}
+
 /* ---- without a server ---- */
 
 struct directory_db {

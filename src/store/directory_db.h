@@ -21,6 +21,10 @@ enum err db_entry_delete(struct db *db, uint8_t kind, str key, struct why *w) MU
 /* All rows, and what the accounts' mailboxes hold. */
 enum err db_entries_load(struct db *db, struct directory *d, struct why *w) MUST_CHECK;
 
+/* Into d, without the lock and changing nothing, whether a server runs or not.  ERR_NOT_FOUND: there is no database.
+ * After an error d may have some of them. */
+enum err directory_db_read(struct directory *d, const char *data, struct why *w) MUST_CHECK;
+
 struct directory_db;
 /* The data directory must be there; a database that is not is made.  ERR_EXISTS: another process has it. */
 enum err directory_db_open(struct directory_db **out, const char *data, struct why *w) MUST_CHECK;

@@ -11,22 +11,25 @@
 #include "sys/clock.h"
 
 enum {
-    BATCH = 1000, /* ops of one transaction */
+    BATCH = 5000, /* ops that wait for no more company */
     SWEEP = 250,  /* rows the broom takes with one transaction */
     RETIRE_LOOK = 20000,
     PRUNE_EVERY = 200, /* sessions or stories put between two looks at the old ones */
     RELIEF_MS = 50,    /* after a full disk was given the log of the database, or a piece of the spare */
     RELIEF_MAX = 10,
     RETRY_MS = 1000,
-    PACE_MS = 20, /* between two transactions: under load each is larger, and they share the pages they write */
+    PACE_MS = 250, /* between two transactions: under load each is larger, and they share the pages they write */
 };
 
 struct follower {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct list ops; /* under the lock, as are stop and limits */
+    struct list ops; /* under the lock, as is what follows */
+    size_t waiting;  /* of them */
     bool stop;
+    bool hurry;    /* somebody waits for what is in ops */
+    bool answered; /* among ops is one that somebody waits for and no journal has */
     struct follower_limits limits;
 
     struct db *db;
@@ -108,6 +111,8 @@ struct applying {
     struct note *note;
     struct buf *doomed; /* NULL: big files stay (recovery looks for strays anyway) */
     struct map *gone;   /* of follower_replay() */
+    struct map intents; /* struct op, by seq: those whose end has not been met in this transaction */
+    bool late;          /* intents wait for the end of the transaction: most have theirs in it, and need no row */
 };
 
 static void on_freed(void *arg, const struct db_freed *f) {
@@ -202,6 +207,28 @@ static enum err apply_mark(struct applying *a, struct op *o, struct why *w) {
     return e;
 }
 
+static enum err apply_intent(struct applying *a, struct op *o, struct why *w) {
+    if (a->late && map_put(&a->intents, o->after.seq, o))
+        return OK;
+    return db_intent(a->db, o->after.seq, buf_str(&o->bytes), w);
+}
+
+static enum err apply_outcome(struct applying *a, struct op *o, struct why *w) {
+    uint64_t intent = 0;
+    enum err e = db_outcome(a->db, o->after.seq, buf_str(&o->bytes), &intent, on_freed, a, w);
+    if (e || !intent || map_remove(&a->intents, intent))
+        return e;
+    return db_intent_end(a->db, intent, w);
+}
+
+static enum err write_intents(struct applying *a, struct why *w) {
+    enum err e = OK;
+    size_t at = 0;
+    for (struct op *o; !e && (o = map_next(&a->intents, &at));)
+        e = db_intent(a->db, o->after.seq, buf_str(&o->bytes), w);
+    return e;
+}
+
 static enum err apply_entry(struct applying *a, struct op *o, struct why *w) {
     if (o->entry.remove)
         return db_entry_delete(a->db, o->entry.kind, o->entry.key, w);
@@ -223,8 +250,8 @@ static enum err apply(struct applying *a, struct op *o, struct why *w) {
     case OP_MARK: e = apply_mark(a, o, w); break;
     case OP_CHECKPOINT: break;
     case OP_ENTRY: e = apply_entry(a, o, w); break;
-    case OP_INTENT: e = db_intent(a->db, o->after.seq, buf_str(&o->bytes), w); break;
-    case OP_OUTCOME: e = db_outcome(a->db, o->after.seq, buf_str(&o->bytes), on_freed, a, w); break;
+    case OP_INTENT: e = apply_intent(a, o, w); break;
+    case OP_OUTCOME: e = apply_outcome(a, o, w); break;
     case OP_ACTED: e = db_acted(a->db, buf_str(&o->bytes), on_freed, a, w); break;
     }
     if (!e && o->after.seq) {
@@ -235,11 +262,17 @@ static enum err apply(struct applying *a, struct op *o, struct why *w) {
 }
 
 enum err follower_replay(struct db *db, struct op *o, struct note *n, struct map *gone, struct why *w) {
-    struct applying a = {db, n, NULL, gone};
+    struct applying a = {.db = db, .note = n, .gone = gone};
     return apply(&a, o, w);
 }
 
 /* ---- one transaction ---- */
+
+struct taken {
+    struct list ops;
+    struct follower_limits limits;
+    bool durable; /* before it is reported */
+};
 
 static uint64_t wall_ms(void) {
     struct timespec t;
@@ -292,20 +325,14 @@ static bool is_answered(const struct op *o) {
     return o->kind == OP_MARK || o->kind == OP_ENTRY;
 }
 
-static bool has_mark(struct list *ops) {
-    LIST_EACH(ops, node)
-    if (is_answered(LIST_ENTRY(node, struct op, node)))
-        return true;
-    return false;
-}
-
-static enum err transact(struct follower *f, struct list *ops, const struct follower_limits *l, struct note *n,
-                         struct why *w) {
-    struct applying a = {f->db, n, &f->doomed, NULL};
+static enum err transact(struct follower *f, struct taken *t, struct note *n, struct why *w) {
+    struct applying a = {.db = f->db, .note = n, .doomed = &f->doomed, .late = true};
+    const struct follower_limits *l = &t->limits;
+    struct list *ops = &t->ops;
     buf_reset(&f->doomed);
     if (list_empty(ops) && !f->sweeping) /* woken by the clock: nothing to write */
         return retire(f, l, n, w);
-    enum err e = db_begin(f->db, has_mark(ops), w);
+    enum err e = db_begin(f->db, t->durable, w);
     LIST_EACH(ops, node) {
         if (e)
             break;
@@ -316,11 +343,14 @@ static enum err transact(struct follower *f, struct list *ops, const struct foll
         f->stories_put += o->kind == OP_ACCEPTED && o->envelope.n;
     }
     if (!e)
+        e = write_intents(&a, w);
+    if (!e)
         e = housekeeping(f, l, &a, w);
     if (!e)
         e = db_commit(f->db, w);
     if (e)
         db_rollback(f->db);
+    map_free(&a.intents);
     return e;
 }
 
@@ -373,18 +403,19 @@ static void wait_ms(struct follower *f, uint64_t ms) {
     pthread_cond_timedwait(&f->wake, &f->lock, &until);
 }
 
-/* A message that comes alone is applied at once; in a stream of them the next transaction waits for company. */
+/* A message that comes alone is applied at once; in a stream of them the next transaction waits for company, unless
+ * somebody waits for it. */
 static void pace(struct follower *f) {
-    uint64_t now = clock_mono_ms(), since = now - f->began_ms;
-    if (since < PACE_MS && !f->stop) {
-        wait_ms(f, PACE_MS - since);
+    uint64_t now = clock_mono_ms();
+    while (now - f->began_ms < PACE_MS && !f->stop && !f->hurry && f->waiting < BATCH) {
+        wait_ms(f, PACE_MS - (now - f->began_ms));
         now = clock_mono_ms();
     }
     f->began_ms = now;
 }
 
-/* Up to a batch of what waits; waits for it, unless there is something to do without. */
-static bool take_ops(struct follower *f, struct list *ops, struct follower_limits *limits) {
+/* What waits; waits for it, unless there is something to do without. */
+static bool take_ops(struct follower *f, struct taken *t) {
     pthread_mutex_lock(&f->lock);
     while (list_empty(&f->ops) && !f->stop && !f->sweeping && !f->limits.retain_age_ms)
         pthread_cond_wait(&f->wake, &f->lock);
@@ -392,13 +423,12 @@ static bool take_ops(struct follower *f, struct list *ops, struct follower_limit
         wait_ms(f, 1000); /* the clock alone may make a message too old */
     if (!list_empty(&f->ops))
         pace(f);
-    for (int i = 0; i < BATCH && !list_empty(&f->ops); i++) {
-        struct list *n = list_first(&f->ops);
-        list_remove(n);
-        list_add_tail(ops, n);
-    }
-    *limits = f->limits;
-    bool end = f->stop && list_empty(ops);
+    list_move(&t->ops, &f->ops);
+    t->durable = f->answered;
+    t->limits = f->limits;
+    f->waiting = 0;
+    f->hurry = f->answered = false;
+    bool end = f->stop && list_empty(&t->ops);
     pthread_mutex_unlock(&f->lock);
     return !end;
 }
@@ -415,10 +445,7 @@ static bool may_try_again(struct follower *f, uint64_t ms) {
 
 static void give_back(struct follower *f, struct list *ops) {
     pthread_mutex_lock(&f->lock);
-    LIST_EACH_SAFE(ops, node) {
-        list_remove(node);
-        list_add_tail(&f->ops, node);
-    }
+    list_move(&f->ops, ops);
     pthread_mutex_unlock(&f->lock);
 }
 
@@ -436,16 +463,15 @@ static uint64_t relieve(struct follower *f, enum err e, unsigned tries) {
 
 static void *follow(void *arg) {
     struct follower *f = arg;
-    struct follower_limits limits;
-    struct list ops;
-    list_init(&ops);
-    while (take_ops(f, &ops, &limits)) {
+    struct taken t;
+    list_init(&t.ops);
+    while (take_ops(f, &t)) {
         struct note *n = note_new();
         assert(n);
         struct why w = {0};
         enum err e;
         unsigned tries = 0;
-        while ((e = transact(f, &ops, &limits, n, &w))) {
+        while ((e = transact(f, &t, n, &w))) {
             n->change_count = n->duplicates = 0;
             n->big_bytes = n->retire = 0;
             f->retiring = 0;
@@ -454,13 +480,13 @@ static void *follow(void *arg) {
             n->state = *db_state(f->db);
             report(f, n);
             if (!may_try_again(f, relieve(f, e, tries++))) {
-                give_back(f, &ops);
+                give_back(f, &t.ops);
                 return NULL;
             }
             n = note_new();
             assert(n); /* better to end and to recover than to stand still */
         }
-        finish(f, &ops, n);
+        finish(f, &t.ops, n);
         report(f, n);
     }
     return NULL;
@@ -501,8 +527,18 @@ void follower_push(struct follower *f, struct op *o) {
     pthread_mutex_lock(&f->lock);
     bool first = list_empty(&f->ops);
     list_add_tail(&f->ops, &o->node);
-    if (first)
+    f->waiting++;
+    f->answered |= is_answered(o);
+    f->hurry |= is_answered(o);
+    if (first || f->hurry || f->waiting == BATCH)
         pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void follower_hurry(struct follower *f) {
+    pthread_mutex_lock(&f->lock);
+    f->hurry = true;
+    pthread_cond_signal(&f->wake);
     pthread_mutex_unlock(&f->lock);
 }
 

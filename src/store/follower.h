@@ -91,6 +91,7 @@ enum err follower_start(struct follower **out, struct db *db, struct disk *disk,
                         void (*on_note)(struct task *t, void *context), struct why *w) MUST_CHECK;
 void follower_limits(struct follower *f, const struct follower_limits *limits);
 void follower_push(struct follower *f, struct op *o);
+void follower_hurry(struct follower *f); /* somebody waits for what was pushed: it waits for no company */
 void follower_stop(struct follower *f); /* applies what waits, checkpoints, ends the thread; db is the caller's again */
 void note_free(struct note *n);
 

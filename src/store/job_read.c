@@ -9,7 +9,7 @@ enum { OUT_MAX = 64 * 1024 * 1024, ENVELOPE_ARENA = 256 * 1024 * 1024 };
 static uint32_t flags_of(const struct envelope *v) {
     return (v->eight_bit ? JOB_EIGHT_BIT : 0u) | (v->utf8 ? JOB_UTF8 : 0u) |
            (v->require_tls == 1 ? JOB_REQUIRE_TLS : 0u) | (v->require_tls == 2 ? JOB_TLS_OPTIONAL : 0u) |
-           (v->binary ? JOB_BINARY : 0u);
+           (v->binary ? JOB_BINARY : 0u) | (v->long_lines ? JOB_LONG_LINES : 0u);
 }
 
 static str params_of(const struct envelope *v, uint32_t index) {

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/code.h"
+#include "mime/maildir.h"
 #include "store/delivery_rows.h"
 #include "store/sqlite_impl.h"
 
@@ -111,6 +112,7 @@ enum err db_mailbox_deliver(struct db *db, const struct db_mailbox_put *p, struc
     bind_text(&q, str_n(name, name_n));
     bind_u64(&q, modseq);
     bind_u64(&q, p->size);
+    bind_u64(&q, !(p->flags & MAILDIR_SEEN));
     e = query_row(&q, &more, w);
     uint64_t mailbox = !e && more ? column_u64(&q) : 0, uid = !e && more ? column_u64(&q) : 0;
     query_end(&q);
@@ -124,9 +126,10 @@ enum err db_mailbox_deliver(struct db *db, const struct db_mailbox_put *p, struc
     bind_u64(&q, mailbox);
     bind_u64(&q, uid);
     bind_u64(&q, p->num);
+    bind_u64(&q, p->flags);
     bind_u64(&q, modseq);
     bind_u64(&q, p->size);
-    bind_u64(&q, p->received_ms);
+    bind_u64(&q, p->date_ms);
     bind_u64(&q, p->index);
     return query_run(&q, w);
 }

@@ -20,6 +20,7 @@ enum {
     LOOK_EVERY = 1024 * 1024, /* of what came: a second is long enough to fill the reserve */
     TURN_MIN = 256 * 1024,    /* a segment with less in it is not worth leaving */
     REPLAY_BATCH = 1000,
+    LOCK_PATIENCE_MS = 2000,
 };
 
 uint64_t store_now_ms(void) {
@@ -134,13 +135,24 @@ static enum err replay_one(void *arg, const struct journal_record *r, struct why
     return e || ++p->open < REPLAY_BATCH ? e : replay_end(p, w);
 }
 
+/* A killed server's store may still be ending while the next one starts: freeing a large queue takes a moment. */
+static bool take_lock(int fd) {
+    const struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
+    for (uint64_t until = mono_ms() + LOCK_PATIENCE_MS;; nanosleep(&step, NULL)) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK || mono_ms() >= until)
+            return false;
+    }
+}
+
 static enum err lock(struct store *s, struct why *w) {
     char path[JOURNAL_PATH];
     snprintf(path, sizeof(path), "%s/lock", s->data);
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->lock_fd < 0)
         return disk_error(errno, w, "open", path);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (!take_lock(s->lock_fd)) {
         char pid[24] = "";
         ssize_t n = pread(s->lock_fd, pid, sizeof(pid) - 1, 0);
         if (errno != EWOULDBLOCK && n < 0)
@@ -542,6 +554,7 @@ void store_hold_request(struct store *s, struct request *r, uint64_t seq) {
     r->need_seq = seq;
     r->deadline_ms = mono_ms() + PATIENCE_MS;
     list_add_tail(&s->held, &r->node);
+    follower_hurry(s->follower);
 }
 
 /* Once it is answered it may be in the reader's hands again: look first. */

@@ -12,9 +12,11 @@
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -879,6 +881,29 @@ static void every_failing_call(void **state) {
     }
 }
 
+static void *end_soon(void *arg) {
+    const struct timespec moment = {.tv_nsec = 100 * 1000 * 1000};
+    nanosleep(&moment, NULL);
+    close(*(int *)arg);
+    return NULL;
+}
+
+static void one_that_is_ending_is_waited_for(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct why w = {0};
+    char path[300];
+    pthread_t thread;
+    store_close(b->s);
+    snprintf(path, sizeof(path), "%s/lock", b->dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(pthread_create(&thread, NULL, end_soon, &fd), 0);
+    assert_int_equal(store_open(&b->s, &b->o, &ops, b, &w), OK);
+    pthread_join(thread, NULL);
+    bench_free(b);
+}
+
 static void a_second_instance_is_refused(void **state) {
     (void)state;
     struct bench *b = bench_new();
@@ -1042,6 +1067,7 @@ int main(void) {
         cmocka_unit_test(a_lost_database_is_made_again),
         cmocka_unit_test(a_refused_transaction_is_tried_again),
         cmocka_unit_test(every_failing_call),
+        cmocka_unit_test(one_that_is_ending_is_waited_for),
         cmocka_unit_test(a_second_instance_is_refused),
         cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(no_directory_is_said),

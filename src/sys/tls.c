@@ -309,6 +309,16 @@ struct ssl_ctx_st *tls_client_context(bool verify, const char *ca_file, struct w
     return NULL;
 }
 
+bool tls_load_authorities(struct ssl_ctx_st *c) {
+    const char *named = getenv(X509_get_default_cert_file_env());
+    const char *files[] = {named, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                           "/etc/ssl/cert.pem", X509_get_default_cert_file()};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i] && SSL_CTX_load_verify_file(c, files[i]) == 1)
+            return true;
+    return false;
+}
+
 static bool is_address(const char *host) {
     uint8_t space[IP6_SIZE];
     return ip4_parse(str_of(host), space) || ip6_parse(str_of(host), space);

@@ -38,6 +38,9 @@ struct ssl_ctx_st *tls_set_context(struct tls_set *t, str listener);
 /* For a caller.  ca_file NULL: the system's authorities.  verify false: any certificate will do.  SSL_CTX_free ends it.
  */
 struct ssl_ctx_st *tls_client_context(bool verify, const char *ca_file, struct why *w);
+/* Reads the system's file of authorities, or that of SSL_CERT_FILE, into the context now: a role opens no file later,
+ * and a directory of them would be read when needed.  False: there is none, and nobody can be verified. */
+bool tls_load_authorities(struct ssl_ctx_st *c);
 /* Sets the name to ask for (SNI) and to find in the certificate; an address is compared as one. */
 enum err tls_client_name(struct ssl_st *ssl, const char *host, struct why *w) MUST_CHECK;
 

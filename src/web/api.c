@@ -42,13 +42,14 @@ static const struct route {
 };
 enum { ROUTE_COUNT = sizeof routes / sizeof routes[0] };
 
-/* "{ID}.html" against "abc.html/...": a variable takes what stands before the literal behind it, and no '/'. */
+/* "{ID}.html" against "abc.html/...": a variable takes what stands before the literal behind it, and no '/'; but
+ * {Folder}, the last one, takes all. */
 static bool take_variable(str *pattern, str *path, struct http_req *r) {
     str name;
     str_skip_char(pattern, '{');
     bool closed = str_cut(pattern, '}', &name);
     assert(closed);
-    str segment = str_head(*path, str_find(*path, '/'));
+    str segment = str_eq(name, S("Folder")) ? *path : str_head(*path, str_find(*path, '/'));
     str literal = str_head(*pattern, str_find(*pattern, '/'));
     if (segment.n <= literal.n || !str_ends(segment, literal))
         return false;

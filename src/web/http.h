@@ -39,6 +39,7 @@ struct http_settings {
     const str *hosts; /* names a Host header may have beside localhost and addresses; the caller's, for as long as the
                          server */
     size_t host_count;
+    size_t local_body_max; /* of a request by a unix socket from root or our own user; others: HTTP_BODY_MAX */
 };
 
 struct http_server *http_server_new(struct event_base *base, void (*on_request)(struct http_req *r));

@@ -168,6 +168,8 @@ static void send_mail(struct link *l, uint32_t tag, const struct inject_mail *m)
                                                  .mailbox = m->mailbox,
                                                  .client = m->client};
     link_send(l, &f);
+    if (m->mailbox.n)
+        link_send(l, &(struct frame){.type = FRAME_INJECT_APPEND, .inject_append = {tag, m->flags, m->received_us}});
     for (size_t i = 0; i < m->recipient_count; i++) {
         struct frame r = {.type = FRAME_INJECT_RCPT, .inject_rcpt = {tag, m->recipients[i], STR_NONE}};
         link_send(l, &r);

@@ -17,8 +17,9 @@ struct inject_mail {
     str sender;
     const str *recipients;
     size_t recipient_count;
-    str mailbox; /* "ACCOUNT/FOLDER": appended there, no recipients */
-    str client;  /* address, for the envelope */
+    str mailbox;                 /* "ACCOUNT/FOLDER": appended there, no recipients ... */
+    uint64_t flags, received_us; /* ... so marked (mime/maildir.h), and received then; 0: now */
+    str client;                  /* address, for the envelope */
     str bytes;
 };
 /* Copies what it needs.  done comes once, never before this returns: OK with the id; else the sentence. */

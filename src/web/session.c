@@ -141,7 +141,10 @@ static void put_fields(struct buf *out, const struct envelope *e, bool of_sessio
                                     S_INIT("report_rcpts"),
                                     S_INIT("report_kind"),
                                     S_INIT("account"),
-                                    S_INIT("binary")};
+                                    S_INIT("binary"),
+                                    S_INIT("appended"),
+                                    S_INIT("append_flags"),
+                                    S_INIT("append_date_us")};
     struct {
         str name, text;
         uint64_t number;

@@ -137,6 +137,16 @@ static void tell_decision(struct buf *out, const struct envelope *e, size_t i) {
     buf_char(out, '\n');
 }
 
+/* What was done to the message for that server. */
+static void tell_conversion(struct buf *out, str transcript) {
+    for (str line; str_line(&transcript, &line);)
+        if (str_starts(line, S("* converted"))) {
+            buf_add(out, S("        "));
+            put_plain(out, str_tail(line, 2));
+            buf_char(out, '\n');
+        }
+}
+
 static void tell_attempt(struct buf *out, const struct frame_attempt *a) {
     buf_add(out, S("    "));
     put_when(out, a->started_us);
@@ -159,6 +169,7 @@ static void tell_attempt(struct buf *out, const struct frame_attempt *a) {
     if (a->ended_us > a->started_us)
         buf_printf(out, " (%.1f s)", (double)(a->ended_us - a->started_us) / 1e6);
     buf_char(out, '\n');
+    tell_conversion(out, a->transcript);
 }
 
 static void tell_state(struct buf *out, const struct frame_queue_row *q) {

@@ -168,7 +168,7 @@ def test_structure(sandbox, mail):
 
 
 ENVELOPE |= {"Priority", "HoldUntil", "DeliverBy", "DeliverByMode", "RequireTLS", "Utf8", "Edits", "EditedSize", "ReportOf", "ReportRcpts",
-             "ReportKind", "Account", "Binary"}
+             "ReportKind", "Account", "Binary", "Appended", "AppendFlags", "AppendDate"}
 
 
 def test_envelope_and_session(sandbox, mail):

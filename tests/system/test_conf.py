@@ -110,10 +110,10 @@ def test_route_shows_which_rule_and_why(tmp_path):
     file = tmp_path / "penfold.conf"
     file.write_text(ROUTED)
     (tmp_path / "secret").write_text("s\n")
-    status, out, err = run("route", "-c", str(file), "--from", "ada@example.org", "--auth", "ada@example.org",
+    status, out, err = run("route", "-c", str(file), "--directory", "configuration", "--from", "ada@example.org", "--auth", "ada@example.org",
                            "--to", "y@far.example")
     assert (status, err) == (0, "")
-    assert out == (f"y@far.example\nroute out ({file}:6) matches\nsent by the smarthost smart.example:587\n"
+    assert out == (f"directory: the configuration alone\ny@far.example\nroute out ({file}:6) matches\nsent by the smarthost smart.example:587\n"
                    "accepted:\n  smarthost y@far.example at smart.example:587 (route out)\n")
     status, out, _ = run("route", "-c", str(file), "--to", "<ada@example.org>", "--to", "no@example.org", "--json")
     rows = [json.loads(line) for line in out.splitlines()]

@@ -1,4 +1,6 @@
 """delivery by itself: the test is its supervisor, its store and its resolver, and the servers it delivers to."""
+import email
+import email.policy
 import os
 import socket
 import subprocess
@@ -365,6 +367,15 @@ def test_no_mail_without_tls_when_it_is_required(delivery, policy):
     assert job["results"][0]["text"].startswith(b"4.7.4 ")
 
 
+def test_verify_by_an_address(delivery, tls_files):
+    server = Receiver(["STARTTLS"], tls=tls_files)
+    d = delivery(route(tls="verify"), env={"SSL_CERT_FILE": tls_files[0]})
+    for number, host in enumerate(("127.0.0.1", "[127.0.0.1]"), 1):
+        d.store.job(number, SMARTHOST, f"{host}:{server.port}", ["b@example.com"])
+        job = d.store.wait(number)
+        assert outcomes(job) == [DELIVERED] and job["done"]["tls"].endswith(b" verified"), job
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 def test_verify(delivery, tls_files, trusted):
     server = Receiver(["STARTTLS"], tls=tls_files)
@@ -384,9 +395,20 @@ def test_verify_compares_the_name(delivery, tls_files):
     assert outcomes(job) == [DEFERRED] and b"ostname mismatch" in job["results"][0]["text"], job
 
 
+@pytest.mark.parametrize("how", ["auto", "implicit", "required"])
+def test_a_password_is_for_the_server_that_proves_its_name(delivery, tls_files, how):
+    """Only who says that any certificate will do has it shown to any."""
+    server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files, implicit=how == "implicit")
+    d = delivery(route(tls=how, user="joe", password_file="/nowhere"), secrets={"route.r.password": b"pencil"})
+    d.store.job(1, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"])
+    assert outcomes(d.store.wait(1)) == [DELIVERED if how == "required" else DEFERRED]
+    assert any(c.startswith(b"AUTH") for c in server.commands) == (how == "required")
+
+
 def test_implicit_tls_and_a_password(delivery, tls_files):
     server = Receiver(["AUTH PLAIN"], tls=tls_files, implicit=True)
-    d = delivery(route(tls="implicit", user="joe", password_file="/nowhere"), secrets={"route.r.password": b"pencil"})
+    d = delivery(route(tls="implicit", user="joe", password_file="/nowhere"), secrets={"route.r.password": b"pencil"},
+                 env={"SSL_CERT_FILE": tls_files[0]})
     d.store.job(1, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"])
     job = d.store.wait(1)
     assert outcomes(job) == [DELIVERED] and server.mails[0]["user"] == [b"joe", b"pencil"]
@@ -403,7 +425,8 @@ def test_a_password_is_not_shown_without_tls(delivery):
 
 def test_a_wrong_password(delivery, tls_files):
     server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files)
-    d = delivery(route(user="joe", password_file="/nowhere"), secrets={"route.r.password": b"wrong"})
+    d = delivery(route(user="joe", password_file="/nowhere"), secrets={"route.r.password": b"wrong"},
+                 env={"SSL_CERT_FILE": tls_files[0]})
     d.store.job(1, SMARTHOST, f"127.0.0.1:{server.port}", ["b@example.com"])
     job = d.store.wait(1)
     assert outcomes(job) == [DEFERRED] and job["results"][0]["code"] == 535 and job["done"]["trouble"] == HANDSHAKE
@@ -436,10 +459,123 @@ def test_what_the_server_does_not_take(delivery):
     hop = f"127.0.0.1:{server.port}"
     d.store.job(1, SMARTHOST, hop, ["b@example.com"])
     d.store.job(2, SMARTHOST, hop, ["ü@example.com"], b"x\r\n", flags=UTF8)
-    for number, status in ((1, b"5.3.4"), (2, b"5.6.")):
+    for number, status in ((1, b"5.3.4"), (2, b"5.6.7")):
         job = d.store.wait(number)
         assert outcomes(job) == [FAILED] and job["results"][0]["text"].startswith(status), job
     assert not server.mails
+
+
+# ---- servers that take less ----
+
+EIGHT = ("From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+         "Subject: s\r\n\r\n.größe\r\n.\r\nend\r\n").encode()
+HEADER = ("From: Jürgen <a@bücher.example>\r\nTo: b@example.com\r\nSubject: Grüße, möglichst viele\r\nMIME-Version: 1.0\r\n"
+          "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nüber\r\n").encode()
+SIGNED = ("Content-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"\r\nMIME-Version: 1.0\r\n\r\n--b\r\n"
+          "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nüber\r\n--b\r\n"
+          "Content-Type: application/pgp-signature\r\n\r\n-----\r\n--b--\r\n").encode()
+BIN = (b"Content-Type: multipart/mixed; boundary=b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n--b\r\n"
+       b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: binary\r\n\r\nan \xfc and\n a line feed\r\n--b\r\n"
+       b"Content-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\n" + bytes(range(256)) * 300 + b"\r\n--b--\r\n")
+BINARY, LONG_LINES = 16, 32
+
+
+def contents(message):
+    """What a reader sees: headers decoded, bodies decoded; the same of a message before and after."""
+    m = email.message_from_bytes(message, policy=email.policy.default)
+    fields = [(name, str(m[name])) for name in ("Subject", "From", "To") if m[name]]
+    return fields, [(p.get_content_type(), p.get_payload(decode=True)) for p in m.walk() if not p.is_multipart()]
+
+
+def converted(delivery, extensions, message, flags, rcpts=("b@example.com",), sender="a@example.org", kind=SMARTHOST, lmtp=False):
+    server = Receiver(extensions, lmtp=lmtp)
+    d = delivery(route("lmtp" if lmtp else "smarthost"))
+    d.store.job(1, kind, f"127.0.0.1:{server.port}", list(rcpts), message, flags=flags, sender=sender)
+    return server, d.store.wait(1)
+
+
+@pytest.mark.parametrize("kind", [SMARTHOST, LMTP])
+@pytest.mark.parametrize("message, flags, extensions, note", [
+    (EIGHT, EIGHT_BIT, ["SIZE 1000000", "PIPELINING"], b"* converted to 7-bit: the server does not offer 8BITMIME\n"),
+    (EIGHT + b"\xc3\xbc" * 50 + b"\r\n" + EIGHT.split(b"\r\n\r\n", 1)[1] * 6000, EIGHT_BIT, ["PIPELINING", "CHUNKING"], b"8BITMIME\n"),
+    (BIN, EIGHT_BIT | BINARY, ["8BITMIME", "CHUNKING", "PIPELINING"], b"* converted to 7-bit: the server does not offer BINARYMIME\n"),
+    (BIN, EIGHT_BIT | BINARY, ["8BITMIME"], b"BINARYMIME\n"),
+    (b"Subject: s\r\n\r\n" + b"x" * 5000 + b"\r\n", LONG_LINES, ["8BITMIME"], b"* converted for its lines over 998 bytes\n"),
+], ids=["8bit", "8bit-chunks", "binary-chunks", "binary-data", "lines"])
+def test_converted_to_seven_bits(delivery, kind, message, flags, extensions, note):
+    server, job = converted(delivery, extensions, message, flags, kind=kind, lmtp=kind == LMTP)
+    assert outcomes(job) == [DELIVERED] and job["done"]["trouble"] == FINE, job
+    mail = server.mails[0]
+    assert mail["data"].isascii() and b"BODY=" not in mail["from"] and b"SIZE=" not in mail["from"]
+    assert all(len(line) <= 998 for line in mail["data"].split(b"\r\n")) and b"\n" not in mail["data"].replace(b"\r\n", b"")
+    assert contents(mail["data"]) == contents(message)
+    assert note in job["transcript"], job["transcript"]
+
+
+def test_binary_goes_as_it_is_where_it_can(delivery):
+    server, job = converted(delivery, ["CHUNKING", "BINARYMIME"], BIN, EIGHT_BIT | BINARY)
+    assert outcomes(job) == [DELIVERED] and server.mails[0]["data"] == BIN and b"BODY=BINARYMIME" in server.mails[0]["from"]
+
+
+@pytest.mark.parametrize("extensions", [["8BITMIME"], []])
+def test_converted_to_an_ascii_header(delivery, extensions):
+    server, job = converted(delivery, extensions, HEADER, UTF8 | EIGHT_BIT, ["ü@example.com", "b@bücher.example", "c@example.com"],
+                            sender="a@bücher.example")
+    assert outcomes(job) == [FAILED, DELIVERED, DELIVERED]
+    assert job["results"][0]["text"].startswith(b"5.6.7 ") and job["results"][1]["text"] == b"2.0.0 taken"
+    mail = server.mails[0]
+    head, body = mail["data"].split(b"\r\n\r\n", 1)
+    assert head.isascii() and mail["from"].startswith(b"MAIL FROM:<a@xn--bcher-kva.example>") and b"SMTPUTF8" not in mail["from"]
+    assert mail["to"] == [b"RCPT TO:<b@xn--bcher-kva.example>", b"RCPT TO:<c@example.com>"]
+    assert (body == "über\r\n".encode()) == bool(extensions) and body.isascii() != bool(extensions)
+    fields, parts = contents(mail["data"])
+    assert dict(fields)["Subject"] == "Grüße, möglichst viele" and parts == contents(HEADER)[1]
+    assert dict(fields)["From"] == "Jürgen <a@xn--bcher-kva.example>"
+    assert b"* converted to an ASCII header: the server does not offer SMTPUTF8\n" in job["transcript"]
+
+
+@pytest.mark.parametrize("message, flags, status", [
+    (SIGNED, EIGHT_BIT, b"5.6.3 "), (SIGNED.replace(b"signed", b"encrypted"), EIGHT_BIT, b"5.6.3 "),
+    (SIGNED.replace("ü".encode(), b"\n"), BINARY, b"5.6.3 "), (HEADER.replace(b"<a@", "<ü@".encode()), UTF8 | EIGHT_BIT, b"5.6.7 ")],
+    ids=["signed", "encrypted", "binary", "address"])
+def test_what_cannot_be_converted(delivery, message, flags, status):
+    """Before MAIL when it is known by then; else the connection ends, for DATA has no other way out."""
+    server = Receiver(["PIPELINING"])
+    d = delivery(route())
+    hop = f"127.0.0.1:{server.port}"
+    d.store.job(1, SMARTHOST, hop, ["b@example.com", "c@example.com"], message, flags=flags)
+    job = d.store.wait(1)
+    assert outcomes(job) == [FAILED, FAILED] and job["results"][1]["text"].startswith(status), job
+    assert job["done"]["trouble"] == FINE
+    assert [c for c in server.commands if c.startswith((b"MAIL", b"DATA"))] == []
+    d.store.job(2, SMARTHOST, hop, ["b@example.com"], EIGHT, flags=EIGHT_BIT)
+    assert outcomes(d.store.wait(2)) == [DELIVERED] and server.connections == 1
+    late = message.replace(b"\r\n--b\r\n", b"\r\n" + b"preamble\r\n" * 20000 + b"\r\n--b\r\n", 1)
+    if late != message:
+        d.store.job(3, SMARTHOST, hop, ["b@example.com", "c@example.com"], late, flags=flags)
+        job = d.store.wait(3)
+        assert outcomes(job) == [FAILED, FAILED] and job["results"][0]["text"].startswith(status)
+        assert job["done"]["trouble"] == FINE and len(server.mails) == 1
+
+
+def test_a_signed_message_as_it_is(delivery):
+    """By seven bits, and by DKIM with long lines: no server is known to mind these, every one minds a broken signature."""
+    seven = SIGNED.replace("ü".encode(), b"x")
+    server, job = converted(delivery, [], seven, EIGHT_BIT)
+    assert server.mails[0]["data"] == seven
+    dkim = b"DKIM-Signature: v=1; a=x\r\nSubject: s\r\n\r\n" + b"x" * 5000 + b"\r\n"
+    server, job = converted(delivery, [], dkim, LONG_LINES)
+    assert server.mails[0]["data"] == dkim and b"as they are" in job["transcript"]
+    server, job = converted(delivery, [], b"DKIM-Signature: v=1; a=x\r\n" + EIGHT, EIGHT_BIT)
+    assert server.mails[0]["data"].isascii() and b"* converted, so that its DKIM-Signature may not hold any more\n" in job["transcript"]
+
+
+def test_the_next_host_gets_it_whole(delivery):
+    """What one host needed has used up nothing of the message."""
+    bad, good = Receiver(["SIZE 1000000"], drop="DATA"), Receiver(["8BITMIME"])
+    d = delivery(route())
+    d.store.job(1, SMARTHOST, f"127.0.0.1:{bad.port} 127.0.0.1:{good.port}", ["b@example.com"], EIGHT, flags=EIGHT_BIT)
+    assert outcomes(d.store.wait(1)) == [DELIVERED] and good.mails[0]["data"] == EIGHT
 
 
 def test_limits(delivery):
@@ -487,6 +623,31 @@ def test_domains_of_one_site_share_a_connection(delivery):
     assert server.connections == 1
 
 
+def test_a_connection_is_known_by_where_it_leads(delivery):
+    """What the store was told of a domain may be old, or a lie from the start: its owner names our victim's exchangers
+    first and his own a moment later.  The victim's mail must not go by the connection to him."""
+    server = Receiver()
+    d = delivery(site(server.port))
+    d.resolver.zone.update({("evil.test", MX): (0, [(10, "mx.evil.test")]), ("mx.evil.test", A): (0, [(0, "127.0.0.1")]),
+                            ("victim.test", MX): (0, [(10, "mx.victim.test")]), ("mx.victim.test", A): (0, [(0, "127.0.0.1")])})
+    assert outcomes(relay(d, 1, "evil.test", site="mx.victim.test")) == [DELIVERED]
+    job = relay(d, 2, "victim.test", site="mx.victim.test")
+    assert outcomes(job) == [DELIVERED] and job["done"]["host"] == b"mx.victim.test" and server.connections == 2
+
+
+def test_a_checksum_is_no_name(delivery):
+    """Of many exchangers the site's name is cut and ends in a checksum, which is easy to forge."""
+    server = Receiver()
+    d = delivery(site(server.port))
+    hosts = [f"{n:02d}.{'x' * 30}.test" for n in range(12)]
+    d.resolver.zone.update({(h, A): (0, [(0, "127.0.0.1")]) for h in hosts})
+    for number, domain in enumerate(("one.test", "two.test", "two.test"), 1):
+        d.resolver.zone[domain, MX] = (0, [(10, h) for h in hosts])
+        name = d.store.site(number, domain)["site"].decode()
+        assert len(name) == 255 and outcomes(relay(d, number, domain, site=name)) == [DELIVERED]
+    assert server.connections == 2
+
+
 def test_no_such_domain_and_null_mx(delivery):
     d = delivery("relay_loopback yes\n")
     d.resolver.zone["null.test", MX] = (0, [(0, "")])
@@ -509,6 +670,26 @@ def test_loopback(delivery, allowed):
     assert outcomes(relay(d, 1, "d.test")) == [DELIVERED if allowed else FAILED] or not allowed
     assert outcomes(relay(d, 2, "[127.0.0.1]")) == ([DELIVERED] if allowed else [FAILED])
     assert (len(server.mails) > 0) == allowed
+
+
+@pytest.mark.parametrize("ours", ["listener", "interface"])
+def test_a_name_that_leads_to_us(delivery, ours):
+    """An address of ours is ours by whatever name: it ends the list, and what is left may be nothing."""
+    address = "192.0.2.7"
+    if ours == "interface":
+        words = subprocess.run(["hostname", "-I"], stdout=subprocess.PIPE, text=True).stdout.split()
+        address = next((w for w in words if "." in w), None)
+        if not address:
+            pytest.skip("no interface but loopback")
+    server = Receiver()
+    d = delivery(site(server.port) + ("listen here {\n  protocol smtp\n  address 192.0.2.7:25\n}\n" if ours == "listener" else ""))
+    d.resolver.zone.update({("loop.test", MX): (0, [(10, "other.test")]), ("other.test", A): (0, [(0, address)]),
+                            ("backup.test", MX): (0, [(5, "mx.test"), (10, "other.test"), (20, "third.test")]),
+                            ("mx.test", A): (0, [(0, "127.0.0.9")]), ("third.test", A): (0, [(0, "127.0.0.1")])})
+    job = relay(d, 1, "loop.test")
+    assert outcomes(job) == [FAILED] and job["results"][0]["text"].startswith(b"5.4.6 "), job
+    job = relay(d, 2, "backup.test")
+    assert outcomes(job) == [DEFERRED] and job["done"]["host"] == b"mx.test" and not server.connections  # which third.test is
 
 
 def test_the_resolver_is_away(delivery):
@@ -535,6 +716,37 @@ def test_ipv6_literal(delivery):
     d = delivery(site(server.port))
     job = relay(d, 1, "[IPv6:::1]")
     assert outcomes(job) == [DELIVERED] and job["done"]["address"] == b"[::1]:%d" % server.port
+
+
+def reload(d, path, conf):
+    d.control.send("config", text=f"mode sandbox\nhostname client.example.org\ndata {path}\n{conf}\n")
+    d.control.send("go", instance=0, run_id="test")
+
+
+def test_nothing_is_shared_across_settings(delivery, tmp_path, tls_files):
+    """A connection made under other settings - another user, no TLS - gets no further mail."""
+    server = Receiver(["AUTH PLAIN", "STARTTLS"], tls=tls_files)
+    d = delivery(route(), env={"SSL_CERT_FILE": tls_files[0]})
+    hop = f"127.0.0.1:{server.port}"
+    d.store.job(1, SMARTHOST, hop, ["b@example.com"])
+    assert outcomes(d.store.wait(1)) == [DELIVERED] and not server.mails[0]["user"]
+    d.control.send("secret", name="route.r.password", bytes=b"pencil")
+    reload(d, tmp_path, route(user="joe", password_file="/nowhere"))
+    wait_until(lambda: b"QUIT" in server.commands, what="the end of the old connection")
+    d.store.job(2, SMARTHOST, hop, ["b@example.com"])
+    assert outcomes(d.store.wait(2)) == [DELIVERED] and server.mails[1]["user"] == [b"joe", b"pencil"]
+
+
+def test_sites_with_sources_of_their_own(delivery):
+    """Two domains of the same exchangers, of which one has a source: not by the other's connection."""
+    server = Receiver()
+    d = delivery(f"relay_loopback yes\nsite one {{\n  match one.test\n  port {server.port}\n  source 127.0.0.3\n}}\n"
+                 f"site two {{\n  match two.test\n  port {server.port}\n}}\n")
+    for number, domain in enumerate(("one.test", "two.test"), 1):
+        d.resolver.zone[domain, MX] = (0, [(10, "mx.test")])
+        d.resolver.zone["mx.test", A] = (0, [(0, "127.0.0.1")])
+        assert outcomes(relay(d, number, domain, site="mx.test")) == [DELIVERED]
+    assert [d.store.jobs[n]["done"]["source"] for n in (1, 2)] == [b"127.0.0.3", b"127.0.0.1"]
 
 
 def test_source_address(delivery):
