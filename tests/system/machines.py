@@ -1,7 +1,7 @@
 """Machines for other people's mail servers, without installing any: one network that is only ours, with the real ports, and
 for each server a file system of its own, in which its unpacked package and its configuration lie over the system's files.
 
-    with Network(["192.0.2.10", ...]):       this thread and what it starts sees these addresses and loopback, nothing else
+    with Network("192.0.2.1"):               this thread and what it starts sees loopback and 192.0.2.0/24, nothing else
         m = Machine(path, "postfix", package, files={"/etc/postfix/main.cf": text})
         m.start(["/usr/lib/postfix/sbin/master", "-d"])
         m.stop()                             and whatever it started is gone, too
@@ -62,8 +62,11 @@ def called(result):
 
 
 class Network:
-    def __init__(self, addresses):
-        self.addresses = addresses
+    """The whole /24 around an address is here, and anybody may listen at any address of it; but only this one is an interface's,
+    so that a server takes the others for other machines' (as with 127.0.0.0/8)."""
+
+    def __init__(self, address):
+        self.address = address
 
     def __enter__(self):
         self.outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
@@ -71,8 +74,7 @@ class Network:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             flags = struct.unpack_from("16sh", fcntl.ioctl(s, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0)))[1]
             fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
-            for i, address in enumerate(self.addresses):
-                fcntl.ioctl(s, SIOCSIFADDR, struct.pack("16sHH4s16x", f"lo:{i}".encode(), socket.AF_INET, 0, socket.inet_aton(address)))
+            fcntl.ioctl(s, SIOCSIFADDR, struct.pack("16sHH4s16x", b"lo:0", socket.AF_INET, 0, socket.inet_aton(self.address)))
         return self
 
     def __exit__(self, *error):

@@ -109,7 +109,8 @@ mail_owner = postfix
 setgid_group = postdrop
 myhostname = {self.mx}
 mydestination =
-inet_interfaces = {self.address}
+inet_interfaces = 127.0.0.1
+smtp_bind_address = {self.address}
 inet_protocols = ipv4
 mynetworks = {NET}.0/24
 alias_maps =
@@ -143,8 +144,8 @@ virtual_alias_maps = {table({"back@" + self.domain: "ada@penfold.example"})}
 virtual_uid_maps = static:{box}
 virtual_gid_maps = static:{box}
 virtual_minimum_uid = 1
-""", "/etc/postfix/master.cf": """
-smtp inet n - n - - smtpd
+""", "/etc/postfix/master.cf": f"""
+{self.address}:smtp inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

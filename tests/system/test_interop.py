@@ -80,7 +80,7 @@ class Home(Server):
             f"listen mx {{\n  address {peers.HOME}:25\n  tls starttls\n}}\n"
             f"listen submission {{\n  address {peers.HOME}:587\n  policy submission\n  tls starttls\n  auth required\n}}\n"
             f"listen admin {{\n  protocol http\n  address unix:{self.dir}/admin.sock\n}}\n"
-            "domain penfold.example {\n}\ndomain office.example {\n}\nsite partners {\n  match *.example\n  tls verify\n}\n")
+            f"domain penfold.example {{\n}}\ndomain office.example {{\n}}\nsite partners {{\n  match *.example\n  tls verify\n  source {peers.HOME}\n}}\n")
         Penfold.__init__(self, self.dir / "data", ["-c", str(self.conf)], {"SSL_CERT_FILE": authority.file}, "serve", ports=False)
         self.log, self.tls = str(self.dir / "log"), ssl.create_default_context(cafile=authority.file)
 
@@ -155,7 +155,7 @@ def world(tmp_path_factory):
     """The network, the DNS, the authority, and Penfold."""
     path = tmp_path_factory.mktemp("interop")
     addresses = {"penfold": peers.HOME, **{name: f"{peers.NET}.{one.number}" for name, one in peers.PEERS.items()}}
-    with Network(addresses.values()):
+    with Network(f"{peers.NET}.1"):
         zones = {f"{name}.example": (f"@ MX 10 mx\nmx A {address}\n", "signed") for name, address in addresses.items()}
         zones["2.0.192.in-addr.arpa"] = "".join(f"{address.rsplit('.', 1)[1]} PTR mx.{name}.example.\n" for name, address in addresses.items())
         names, authority = dns.Server(path, zones, port=53), peers.Authority(path)
@@ -220,6 +220,23 @@ def test_a_message_of_each_kind_goes_there_and_comes_back(partner, kind):
     back = arrives(partner, home.mails, kind, peer.name, f"{kind} from {peer.name}")
     assert body_of(there) == KINDS[kind][1]
     assert body_of(back) == KINDS[kind][1]
+
+
+def test_no_line_end_at_the_end(partner):
+    """Only BDAT can say so; who takes lines gets the last one ended, and nothing else changes."""
+    peer, home = partner.peer, partner.home
+    raw = message("dots", f"torn-{peer.name}") + b"last"
+    with home.connect() as s:
+        s.mail("ada@penfold.example")
+        for box in "box", "back":
+            s.rcpt(f"{box}@{peer.domain}")
+        s.send(b"BDAT %d\r\n" % 100 + raw[:100])
+        assert s.getreply()[0] == 250
+        s.send(b"BDAT %d LAST\r\n" % len(raw[100:]) + raw[100:])
+        assert s.getreply()[0] == 250
+    for where in (lambda: peer.mails("box")), home.mails:
+        got = arrives(partner, where, "dots", f"torn-{peer.name}", "the mail")
+        assert body_of(got).removesuffix(b"\r\n") == KINDS["dots"][1] + b"last"
 
 
 def received_by(raw, host):
