@@ -122,7 +122,8 @@ class Machine:
     def start(self, command, env=None):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "-c", ASSEMBLE, "machine", self.mount, self.package or "", self.layer, self.dir, SHARED, *command],
+                ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "-c", ASSEMBLE, "machine",
+                 self.mount, self.package or "", self.layer, self.dir, SHARED, *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **(env or {})},
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         return self

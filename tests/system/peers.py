@@ -1,8 +1,9 @@
 """Postfix, Exim, OpenSMTPD and Haraka, each a mail server for its own domain, all configured to the same effect.
 
     peer = PEERS["postfix"](path, ca)      peer.start() ... peer.stop()
-    peer.name peer.domain peer.address     "postfix", "postfix.example", "192.0.2.11"; its MX is mx.postfix.example, port 25
-    peer.mailbox("box")                    what was delivered to box@, as bytes with CRLF and without trace fields told apart
+    peer.name peer.domain peer.address     "postfix", "postfix.example", "192.0.2.11"; its exchanger is mx.postfix.example, port 25
+    peer.why_not()                         why it cannot be tried here; None when it can
+    peer.mails("box")                      what was delivered to box@, as bytes, with the line ends of the wire
     peer.admit()                           from now on later@ is taken; before, it is answered 4xx
 
 At each of them there is box@, later@ and (where the server has SMTPUTF8) büro@; back@ is an alias of ada@penfold.example; all
@@ -44,8 +45,8 @@ class Authority:
     def issue(self, name, folder, kind=ECDSA):
         """(certificate, key): two files in folder."""
         cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-        self.openssl("req", "-x509", *self.new_key(key, kind), "-CA", self.file, "-CAkey", self.key, "-days", "2", "-out", cert, "-subj", f"/CN={name}",
-                     "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE")
+        self.openssl("req", "-x509", *self.new_key(key, kind), "-CA", self.file, "-CAkey", self.key, "-days", "2", "-out", cert,
+                     "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE")
         return cert, key
 
 
@@ -85,9 +86,6 @@ class Peer(Machine):
 
     def logs(self):
         return [self.log]
-
-    def version(self):
-        return subprocess.run(self.version_command, capture_output=True, text=True).stdout.strip()
 
 
 class Postfix(Peer):
@@ -333,7 +331,8 @@ done
                         os.path.join(ROOT, "tests/interop/opensmtpd/openssl3.c"), "-ldl"], check=True, capture_output=True)
 
     def start(self):
-        return super().start(["sh", "-c", "mount -t tmpfs -o mode=711 tmpfs /var/spool/smtpd && LD_PRELOAD=/etc/openssl3.so exec /usr/sbin/smtpd -dv"])
+        spool = "mount -t tmpfs -o mode=711 tmpfs /var/spool/smtpd"
+        return super().start(["sh", "-c", spool + " && LD_PRELOAD=/etc/openssl3.so exec /usr/sbin/smtpd -dv"])
 
 
 class Haraka(Peer):
@@ -358,7 +357,9 @@ class Haraka(Peer):
         self.add_below({
             "smtp.ini": f"listen={self.address}:25\n", "me": self.mx, "plugins": "tls\npartner\n", "loglevel": "INFO",
             "connection.ini": self.limits(),
-            "tls.ini": f"key={d}/key.pem\ncert={d}/cert.pem\n[outbound]\nrejectUnauthorized=true\n", "outbound.ini": "temp_fail_intervals=5s*20\nlocal_mx_ok=true\n",
+            "tls.ini": f"key={d}/key.pem\ncert={d}/cert.pem\n[outbound]\nrejectUnauthorized=true\n"
+            "force_tls_hosts[]=penfold.example\nforce_tls_hosts[]=office.example\n",
+            "outbound.ini": "temp_fail_intervals=5s*20\nlocal_mx_ok=true\n",
             "partner.ini": f"domain={self.domain}\nmail={d}/mail\nknown={d}/known\nuser={USER}\npassword={PASSWORD}\n"})
 
     @staticmethod
