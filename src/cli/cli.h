@@ -25,6 +25,8 @@ int cmd_log(int argc, char **argv);
 int cmd_dns(int argc, char **argv);
 int cmd_mx(int argc, char **argv);
 int cmd_init(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
 int cmd_sendmail(int argc, char **argv); /* argv[0]: sendmail, mailq or newaliases */
 
 extern const struct cli_page cli_sandbox_page;
@@ -48,5 +50,7 @@ extern const struct cli_page cli_dns_page;
 extern const struct cli_page cli_mx_page;
 extern const struct cli_page cli_init_page;
 extern const struct cli_page cli_sendmail_page;
+extern const struct cli_page cli_backup_page;
+extern const struct cli_page cli_restore_page;
 
 #endif

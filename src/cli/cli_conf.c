@@ -270,6 +270,15 @@ void cli_conf_state_home(char *path, size_t size) {
         snprintf(path, size, "%s%s", home, *home ? "/.local/state/penfold" : "");
 }
 
+const char *cli_conf_data(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]) {
+    if (cli_text(args, "data"))
+        return cli_text(args, "data");
+    if (cli_text(args, "config"))
+        return c->data.p;
+    cli_conf_state_home(home, PATH_MAX);
+    return home;
+}
+
 static bool hostname_valid(const char *name) {
     for (const char *c = name; *c; c++)
         if (!char_is_alnum(*c) && *c != '-' && *c != '.')

@@ -27,6 +27,9 @@ int cli_conf_complain(struct conf_errors *errors, int status);
 /* $XDG_STATE_HOME/penfold or ~/.local/state/penfold into path; "" when there is no home. */
 void cli_conf_state_home(char *path, size_t size);
 
+/* The data directory that a command's --data or --config names, else a sandbox's, which is written into home. */
+const char *cli_conf_data(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]);
+
 /* The data directory, made 0700 (with its parents, and given to c->user when root makes it) unless it is there. */
 enum err cli_conf_make_data(const struct conf *c, struct why *w) MUST_CHECK;
 

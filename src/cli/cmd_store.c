@@ -60,16 +60,6 @@ static int check(const struct cli_args *args, const char *data, uint64_t segment
     return result.faults ? EX_DATAERR : EX_OK;
 }
 
-/* The directory: as told, else the file's, else a sandbox's. */
-static const char *data_of(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]) {
-    if (cli_text(args, "data"))
-        return cli_text(args, "data");
-    if (cli_text(args, "config"))
-        return c->data.p;
-    cli_conf_state_home(home, PATH_MAX);
-    return home;
-}
-
 static int with_conf(const struct cli_args *args, struct conf *c, struct buf *text, struct conf_errors *errors) {
     const char *file = cli_text(args, "config");
     char home[PATH_MAX];
@@ -80,7 +70,7 @@ static int with_conf(const struct cli_args *args, struct conf *c, struct buf *te
         return cli_error(args->page, EX_NOINPUT, "%s", w.text);
     if (file && conf_read(buf_str(text), file, c, errors) != OK)
         return cli_conf_complain(errors, EX_CONFIG);
-    return check(args, data_of(args, c, home), c->journal_segment_size);
+    return check(args, cli_conf_data(args, c, home), c->journal_segment_size);
 }
 
 int cmd_store(int argc, char **argv) {

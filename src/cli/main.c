@@ -20,7 +20,8 @@ static const struct command {
     {cmd_log, &cli_log_page},         {cmd_dns, &cli_dns_page},
     {cmd_mx, &cli_mx_page},           {cmd_init, &cli_init_page},
     {cmd_route, &cli_route_page},     {cmd_sendmail, &cli_sendmail_page},
-    {cmd_mailbox, &cli_mailbox_page},
+    {cmd_mailbox, &cli_mailbox_page}, {cmd_backup, &cli_backup_page},
+    {cmd_restore, &cli_restore_page},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -392,12 +392,12 @@ enum err db_acted(struct db *db, str body, db_freed_each *freed, void *arg, stru
     return e;
 }
 
-enum err db_doubt_all(struct db *db, struct why *w) {
+enum err db_hold_all(struct db *db, str text, struct why *w) {
     struct query q;
     enum err e = query_begin(db, SQL_DELIVERY_DOUBT, &q, w);
     if (e)
         return e;
-    bind_text(&q, str_of(doubt));
+    bind_text(&q, text);
     return query_run(&q, w);
 }
 

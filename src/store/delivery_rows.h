@@ -35,7 +35,7 @@ enum err db_intent_end(struct db *db, uint64_t seq, struct why *w) MUST_CHECK;
 enum err db_outcome(struct db *db, uint64_t seq, str body, uint64_t *intent, db_freed_each *freed, void *arg,
                     struct why *w) MUST_CHECK;
 enum err db_acted(struct db *db, str body, db_freed_each *freed, void *arg, struct why *w) MUST_CHECK;
-enum err db_doubt_all(struct db *db, struct why *w) MUST_CHECK; /* holds everything that waits */
+enum err db_hold_all(struct db *db, str text, struct why *w) MUST_CHECK; /* holds everything that waits */
 /* Forgets stories of messages that are gone: those before created_before_ms, and the oldest of more than `most`. */
 struct story_prune {
     uint64_t created_before_ms, most; /* 0: none */

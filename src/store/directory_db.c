@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "store/directory_file.h"
 #include "store/file.h"
 #include "store/sqlite_impl.h"
 #include "sys/clock.h"
@@ -43,22 +44,48 @@ enum err db_entry_delete(struct db *db, uint8_t kind, str key, struct why *w) {
     return query_run(&q, w);
 }
 
-static enum err load_entries(struct db *db, struct directory *d, struct why *w) {
+enum err db_entry_again(struct db *db, uint8_t kind, str key, str fields, uint64_t changed_ms, uint64_t num,
+                        struct why *w) {
+    struct query q;
+    enum err e = query_begin(db, SQL_ENTRY_AGAIN, &q, w);
+    if (e)
+        return e;
+    bind_u64(&q, num);
+    bind_u64(&q, kind);
+    bind_text(&q, key);
+    bind_blob(&q, fields);
+    bind_u64(&q, changed_ms);
+    return query_run(&q, w);
+}
+
+enum err db_entries(struct db *db, db_entry_each *each, void *arg, struct why *w) {
     struct query q;
     bool more = false;
     enum err e = query_begin(db, SQL_ENTRIES, &q, w);
     while (!e && !(e = query_row(&q, &more, w)) && more) {
-        uint64_t num = column_u64(&q), kind = column_u64(&q);
-        str key = column_text(&q), fields = column_text(&q);
-        if (kind < DIRECTORY_DOMAIN || kind > DIRECTORY_TOKEN)
-            continue; /* of a later version that went back: its rows stay */
-        e = directory_put(d, (enum directory_kind)kind, key, fields, num);
-        if (e)
-            e = why(w, e == ERR_NOMEM ? e : ERR_CORRUPT, "database: %s %.*s: %s",
-                    directory_kind_name((enum directory_kind)kind), STR_ARG(key), err_name(e));
+        struct db_entry entry = {.num = column_u64(&q), .kind = (uint8_t)column_u64(&q)};
+        entry.key = column_text(&q);
+        entry.fields = column_text(&q);
+        e = each(arg, &entry);
     }
     query_end(&q);
     return e;
+}
+
+struct loading {
+    struct directory *directory;
+    struct why *w;
+};
+
+static enum err load_entry(void *arg, const struct db_entry *entry) {
+    struct loading *l = arg;
+    enum directory_kind kind = (enum directory_kind)entry->kind;
+    if (kind < DIRECTORY_DOMAIN || kind > DIRECTORY_TOKEN)
+        return OK; /* of a later version that went back: its rows stay */
+    enum err e = directory_put(l->directory, kind, entry->key, entry->fields, entry->num);
+    return e ? why(l->w, e == ERR_NOMEM ? e : ERR_CORRUPT, "database: %s %.*s: %s", directory_kind_name(kind),
+                   STR_ARG(entry->key), err_name(e))
+             : OK;
 }
 
 static enum err load_use(struct db *db, struct directory *d, struct why *w) {
@@ -75,7 +102,8 @@ static enum err load_use(struct db *db, struct directory *d, struct why *w) {
 }
 
 enum err db_entries_load(struct db *db, struct directory *d, struct why *w) {
-    enum err e = load_entries(db, d, w);
+    struct loading l = {d, w};
+    enum err e = db_entries(db, load_entry, &l, w);
     return e ? e : load_use(db, d, w);
 }
 
@@ -100,6 +128,8 @@ struct directory_db {
     int lock_fd;
     struct db *db;
     struct directory *directory;
+    struct directory_file file;
+    char data[];
 };
 
 static enum err lock(const char *data, int *fd, struct why *w) {
@@ -117,17 +147,22 @@ static enum err lock(const char *data, int *fd, struct why *w) {
 
 enum err directory_db_open(struct directory_db **out, const char *data, struct why *w) {
     char path[JOURNAL_PATH];
+    uint64_t rows = 0;
     if (strlen(data) > 400)
         return why(w, ERR_LIMIT, "%s: this path is too long for a data directory", data);
-    struct directory_db *o = calloc(1, sizeof(*o));
+    struct directory_db *o = calloc(1, sizeof(*o) + strlen(data) + 1);
     if (!o)
         return why(w, ERR_NOMEM, "no memory");
     o->lock_fd = -1;
+    strcpy(o->data, data);
+    directory_file_init(&o->file, disk_system(), o->data);
     o->directory = directory_new(clock_mono_ms());
     enum err e = o->directory ? lock(data, &o->lock_fd, w) : why(w, ERR_NOMEM, "no memory");
     snprintf(path, sizeof(path), "%s/penfold.db", data);
     if (!e)
         e = db_open(&o->db, path, DB_WRITE, w);
+    if (!e && db_state(o->db)->applied.seq == 0) /* it may have been lost */
+        e = directory_file_recall(&o->file, o->db, &rows, w);
     if (!e)
         e = db_entries_load(o->db, o->directory, w);
     if (e)
@@ -163,7 +198,7 @@ static enum err write_entry(struct directory_db *o, enum directory_kind kind, st
         return e;
     }
     e = directory_put(o->directory, kind, key, fields, num);
-    return e ? why(w, e, "no memory") : OK;
+    return e ? why(w, e, "no memory") : directory_file_make(&o->file, o->db, w);
 }
 
 enum err directory_db_put(struct directory_db *o, enum directory_kind kind, str key, str changes, unsigned how,
@@ -191,6 +226,8 @@ enum err directory_db_remove(struct directory_db *o, enum directory_kind kind, s
         else
             (void)directory_remove(o->directory, kind, buf_str(&k));
     }
+    if (!e)
+        e = directory_file_make(&o->file, o->db, w);
     buf_free(&k);
     return e;
 }

@@ -18,6 +18,17 @@
 enum err db_entry_put(struct db *db, uint8_t kind, str key, str fields, uint64_t changed_ms, uint64_t *num,
                       struct why *w) MUST_CHECK;
 enum err db_entry_delete(struct db *db, uint8_t kind, str key, struct why *w) MUST_CHECK;
+/* As it was in a database that is lost, with its number. */
+enum err db_entry_again(struct db *db, uint8_t kind, str key, str fields, uint64_t changed_ms, uint64_t num,
+                        struct why *w) MUST_CHECK;
+
+struct db_entry {
+    uint64_t num;
+    uint8_t kind; /* those of later versions, too */
+    str key, fields;
+};
+typedef enum err db_entry_each(void *arg, const struct db_entry *entry); /* its error ends it and is returned */
+enum err db_entries(struct db *db, db_entry_each *each, void *arg, struct why *w) MUST_CHECK;
 /* All rows, and what the accounts' mailboxes hold. */
 enum err db_entries_load(struct db *db, struct directory *d, struct why *w) MUST_CHECK;
 

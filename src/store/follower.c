@@ -27,13 +27,14 @@ struct follower {
     pthread_cond_t wake;
     struct list ops; /* under the lock, as is what follows */
     size_t waiting;  /* of them */
-    bool stop;
+    bool stop, keep;
     bool hurry;    /* somebody waits for what is in ops */
     bool answered; /* among ops is one that somebody waits for and no journal has */
     struct follower_limits limits;
 
     struct db *db;
     struct disk *disk;
+    struct directory_file *directory;
     char big_dir[JOURNAL_PATH];
     struct outbox *outbox;
     void (*on_note)(struct task *t, void *context);
@@ -43,6 +44,7 @@ struct follower {
     uint64_t prune_cursor, sessions_put, stories_put;
     struct story_prune stories;
     struct buf doomed; /* u64 names of big files whose rows this transaction deletes */
+    struct buf kept;   /* likewise, of those that a backup may still want */
 };
 
 struct op *op_new(enum op_kind kind, size_t room) {
@@ -354,13 +356,26 @@ static enum err transact(struct follower *f, struct taken *t, struct note *n, st
     return e;
 }
 
-static void unlink_doomed(struct follower *f) {
+static void unlink_all(struct follower *f, const struct buf *names) {
     char path[JOURNAL_PATH];
     uint64_t big = 0;
-    for (str s = buf_str(&f->doomed); take_u64(&s, &big);) {
+    for (str s = buf_str(names); take_u64(&s, &big);) {
         snprintf(path, sizeof(path), "%.480s/%016llx", f->big_dir, (unsigned long long)big);
         (void)f->disk->ops->unlink(f->disk, path); /* what stays is found as a stray at the next start */
     }
+}
+
+static void unlink_doomed(struct follower *f) {
+    pthread_mutex_lock(&f->lock);
+    bool keep = f->keep;
+    pthread_mutex_unlock(&f->lock);
+    if (keep) {
+        buf_add(&f->kept, buf_str(&f->doomed));
+        return;
+    }
+    unlink_all(f, &f->kept);
+    unlink_all(f, &f->doomed);
+    buf_reset(&f->kept);
 }
 
 static void finish(struct follower *f, struct list *ops, struct note *n) {
@@ -385,6 +400,26 @@ static void finish(struct follower *f, struct list *ops, struct note *n) {
     n->trouble = db_checkpoint(f->db, truncate, &all, &n->why);
     if (!n->trouble && all)
         n->checkpointed = n->state.applied.seq;
+}
+
+/* The database has them, so they count whatever comes of this; what could not be written is tried again behind each
+ * transaction. */
+static void second_copy(struct follower *f, struct note *n) {
+    struct buf changes = BUF(64 * 1024 * 1024);
+    struct why w;
+    LIST_EACH(&n->marks, node) {
+        const struct op *o = LIST_ENTRY(node, struct op, node);
+        if (o->kind == OP_ENTRY)
+            directory_file_put(&changes, o->entry.kind, o->entry.key, o->entry.fields, o->num, o->entry.remove);
+    }
+    f->directory->behind |= changes.full;
+    enum err e =
+        changes.n || f->directory->behind ? directory_file_add(f->directory, f->db, buf_str(&changes), &w) : OK;
+    if (e) {
+        n->trouble = e;
+        n->why = w;
+    }
+    buf_wipe(&changes);
 }
 
 static void report(struct follower *f, struct note *n) {
@@ -487,24 +522,26 @@ static void *follow(void *arg) {
             assert(n); /* better to end and to recover than to stand still */
         }
         finish(f, &t.ops, n);
+        second_copy(f, n);
         report(f, n);
     }
     return NULL;
 }
 
 enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
-                        const struct follower_limits *limits, struct outbox *o,
+                        struct directory_file *directory, const struct follower_limits *limits, struct outbox *o,
                         void (*on_note)(struct task *t, void *context), struct why *w) {
     struct follower *f = calloc(1, sizeof(*f));
     if (!f)
         return why(w, ERR_NOMEM, "no memory");
     f->db = db;
     f->disk = disk;
+    f->directory = directory;
     f->limits = *limits;
     f->outbox = o;
     f->on_note = on_note;
     f->sweeping = db_state(db)->gone_below > 0;
-    f->doomed = BUF(1024 * 1024 * 16);
+    f->doomed = f->kept = BUF(1024 * 1024 * 16);
     snprintf(f->big_dir, sizeof(f->big_dir), "%s", big_dir);
     list_init(&f->ops);
     pthread_mutex_init(&f->lock, NULL);
@@ -520,6 +557,12 @@ enum err follower_start(struct follower **out, struct db *db, struct disk *disk,
 void follower_limits(struct follower *f, const struct follower_limits *limits) {
     pthread_mutex_lock(&f->lock);
     f->limits = *limits;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void follower_keep(struct follower *f, bool on) {
+    pthread_mutex_lock(&f->lock);
+    f->keep = on;
     pthread_mutex_unlock(&f->lock);
 }
 
@@ -559,5 +602,6 @@ void follower_stop(struct follower *f) {
         op_free(LIST_ENTRY(node, struct op, node));
     }
     buf_free(&f->doomed);
+    buf_free(&f->kept);
     free(f);
 }

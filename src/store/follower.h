@@ -1,12 +1,13 @@
 /* follower.h - the thread that brings the database up to the journal.  It takes what waits, in order, one transaction
  * for all of it, and reports each transaction with a note.  While it lags nobody waits for it but readers. A refused
  * transaction is tried again each second: nothing is lost, the journal has it.  A transaction with a mark or an
- * entry of the directory in it is synced before it is reported: these live in the database alone. */
+ * entry of the directory in it is synced before it is reported: no journal has these. */
 #ifndef STORE_FOLLOWER_H
 #define STORE_FOLLOWER_H
 
 #include "base/code.h"
 #include "base/map.h"
+#include "store/directory_file.h"
 #include "store/sqlite.h"
 #include "store/thread.h"
 
@@ -85,11 +86,14 @@ struct follower;
  * whose first record is recycled. */
 enum err follower_replay(struct db *db, struct op *o, struct note *n, struct map *gone, struct why *w) MUST_CHECK;
 
-/* db: open for writing, the follower's until follower_stop().  big_dir: whose files it removes with their rows. */
+/* db: open for writing, the follower's until follower_stop(), as the directory's file is.  big_dir: whose files it
+ * removes with their rows. */
 enum err follower_start(struct follower **out, struct db *db, struct disk *disk, const char *big_dir,
-                        const struct follower_limits *limits, struct outbox *o,
+                        struct directory_file *directory, const struct follower_limits *limits, struct outbox *o,
                         void (*on_note)(struct task *t, void *context), struct why *w) MUST_CHECK;
 void follower_limits(struct follower *f, const struct follower_limits *limits);
+/* On: big files stay when their rows go, until it is off and the next transaction is done. */
+void follower_keep(struct follower *f, bool on);
 void follower_push(struct follower *f, struct op *o);
 void follower_hurry(struct follower *f); /* somebody waits for what was pushed: it waits for no company */
 void follower_stop(struct follower *f); /* applies what waits, checkpoints, ends the thread; db is the caller's again */

@@ -1108,3 +1108,7 @@ uint64_t journal_disk_bytes(const struct journal *j) {
 size_t journal_segments(const struct journal *j) {
     return j->count;
 }
+
+const struct journal_segment *journal_nth(const struct journal *j, size_t i) {
+    return &j->segments[i];
+}

@@ -127,6 +127,7 @@ bool journal_shrink(struct journal *j);
 struct journal_segment *journal_find(struct journal *j, uint64_t epoch);
 uint64_t journal_disk_bytes(const struct journal *j);
 size_t journal_segments(const struct journal *j);
+const struct journal_segment *journal_nth(const struct journal *j, size_t i); /* oldest first; the last is written to */
 
 /* Reads and checks one record; the body is in `out`.  ERR_CORRUPT when it is not (or no longer) what `place` says;
  * place->seq 0 means any.  For any thread. */

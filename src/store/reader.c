@@ -104,6 +104,18 @@ static bool take_request(struct request *r, const struct frame *f) {
         r->limit = f->mailbox_rows.limit ? f->mailbox_rows.limit : UINT64_MAX;
         return reader_mailbox_take(r, f->mailbox_rows.account, f->mailbox_rows.mailbox);
     case FRAME_STATS_GET: r->tag = f->stats_get.tag; return true;
+    case FRAME_BACKUP_HOLD:
+        r->tag = f->backup_hold.tag;
+        r->limit = f->backup_hold.seconds;
+        return true;
+    case FRAME_BACKUP_LOOK:
+        r->tag = f->backup_look.tag;
+        r->start = f->backup_look.hold;
+        return true;
+    case FRAME_BACKUP_END:
+        r->tag = f->backup_end.tag;
+        r->start = f->backup_end.hold;
+        return true;
     default: return false;
     }
 }

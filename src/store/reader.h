@@ -21,9 +21,9 @@ struct request {
     uint64_t deadline_ms; /* ... or this moment */
     char id_space[ID_SIZE];
     str id;
-    struct buf ids;  /* DELETE: ids in */
-    struct buf nums; /* DELETE: u64 numbers out */
-    uint64_t start, limit, before_ms, offset;
+    struct buf ids;                           /* DELETE: ids in */
+    struct buf nums;                          /* DELETE: u64 numbers out */
+    uint64_t start, limit, before_ms, offset; /* BACKUP_*: start is the hold, limit its seconds */
     uint32_t length;
     bool all, seen;
     uint8_t action;         /* QUEUE_ACT */

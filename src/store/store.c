@@ -35,6 +35,16 @@ static uint64_t mono_ms(void) {
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+enum io_source { IO_JOURNAL, IO_SEGMENT, IO_DATABASE, IO_COMPACTION };
+
+/* The log gets what is wrong when it begins, not each time it is met. */
+static void tell_io(struct store *s, enum io_source source, enum err e, const struct why *w) {
+    unsigned bit = 1u << source;
+    if (e && !(s->io_told & bit))
+        log_event(EV_STORE_IO, LOG_WHY(w), LOG_END);
+    s->io_told = e ? s->io_told | bit : s->io_told & ~bit;
+}
+
 /* ---- from records of the journal to ops of the follower ---- */
 
 /* Has it deliveries, or is it a report?  One that cannot be read is told by who applies it. */
@@ -207,12 +217,18 @@ static void tell_recovery(struct store *s, const struct replay *p, const struct 
         log_event(EV_STORE_DUPLICATE, LOG_NUM("messages", p->note.duplicates), LOG_END);
 }
 
-/* What was delivered may be told in segments that are gone: rather an operator decides than that it is sent twice. */
-static enum err doubt_all(struct store *s, struct why *w) {
-    enum err e = db_begin(s->db, false, w);
+/* What was delivered may be told in segments that are gone, or after the backup was made: rather an operator decides
+ * than that it is sent twice. */
+static enum err hold_all(struct store *s, const char *text, struct why *w) {
+    enum err e = db_begin(s->db, true, w);
     if (!e)
-        e = db_doubt_all(s->db, w);
+        e = db_hold_all(s->db, str_of(text), w);
     return e ? e : db_commit(s->db, w);
+}
+
+static enum err hold_doubtful(struct store *s, bool doubtful, struct why *w) {
+    enum err e = doubtful ? hold_all(s, "the database was made again: this may have been delivered already", w) : OK;
+    return e || !s->options.hold_all ? e : hold_all(s, s->options.hold_all, w);
 }
 
 static enum err recover(struct store *s, struct why *w) {
@@ -230,8 +246,7 @@ static enum err recover(struct store *s, struct why *w) {
     if (e)
         return e;
     tell_recovery(s, &p, &found);
-    if (p.records && p.fresh && found.gaps)
-        e = doubt_all(s, w);
+    e = hold_doubtful(s, p.records && p.fresh && found.gaps, w);
     if (!e)
         e = db_segments(s->db, note_segment, s, w);
     int r = e ? 0 : s->disk->ops->names(s->disk, s->big_dir, stray, s);
@@ -256,7 +271,7 @@ static enum err start_threads(struct store *s, struct why *w) {
     if (!e)
         e = reader_open(&s->reader, s->db_path, s->disk, s->journal_dir, s->big_dir, w);
     if (!e)
-        e = follower_start(&s->follower, s->db, s->disk, s->big_dir, &limits, &s->outbox, on_note, w);
+        e = follower_start(&s->follower, s->db, s->disk, s->big_dir, &s->directory, &limits, &s->outbox, on_note, w);
     if (!e)
         e = worker_start(&s->reading, &s->outbox, s->reader, w);
     if (!e)
@@ -275,6 +290,18 @@ static void want_spare(struct store *s);
 static void look_at_space(struct store *s);
 static uint64_t reserve_now(struct store *s);
 
+/* Behind is better than not open: it is tried again with the first transaction. */
+static enum err open_directory(struct store *s, struct why *w) {
+    uint64_t rows = 0;
+    struct why said;
+    enum err e = db_state(s->db)->applied.seq == 0 ? directory_file_recall(&s->directory, s->db, &rows, w) : OK;
+    if (rows)
+        log_event(EV_STORE_RECALLED, LOG_NUM("entries", rows), LOG_END);
+    if (!e)
+        tell_io(s, IO_DATABASE, directory_file_make(&s->directory, s->db, &said), &said);
+    return e;
+}
+
 static enum err try_files(struct store *s, struct why *w) {
     enum err e = db_open(&s->db, s->db_path, DB_WRITE, w);
     if (!e) /* its name too: marks are nowhere else */
@@ -282,7 +309,9 @@ static enum err try_files(struct store *s, struct why *w) {
     if (e)
         return e;
     db_wal_max(s->db, reserve_now(s) / 2); /* copying it takes room, too */
-    e = recover(s, w);
+    e = open_directory(s, w);
+    if (!e)
+        e = recover(s, w);
     return e || !s->options.directory ? e : db_entries_load(s->db, s->options.directory, w);
 }
 
@@ -322,6 +351,7 @@ enum err store_open(struct store **out, const struct store_options *o, const str
     snprintf(s->journal_dir, JOURNAL_PATH, "%s/journal", s->data);
     snprintf(s->big_dir, JOURNAL_PATH, "%s/big", s->data);
     snprintf(s->db_path, JOURNAL_PATH, "%s/penfold.db", s->data);
+    directory_file_init(&s->directory, s->disk, s->data);
     mallopt(M_ARENA_MAX, 2);
     enum err e = lock(s, w);
     if (!e)
@@ -370,16 +400,6 @@ void store_push(struct store *s, struct op *o, const struct journal_place *place
 }
 
 /* ---- what is told ---- */
-
-enum io_source { IO_JOURNAL, IO_SEGMENT, IO_DATABASE, IO_COMPACTION };
-
-/* The log gets what is wrong when it begins, not each time it is met. */
-static void tell_io(struct store *s, enum io_source source, enum err e, const struct why *w) {
-    unsigned bit = 1u << source;
-    if (e && !(s->io_told & bit))
-        log_event(EV_STORE_IO, LOG_WHY(w), LOG_END);
-    s->io_told = e ? s->io_told | bit : s->io_told & ~bit;
-}
 
 static void tell_state(struct store *s) {
     enum err e = s->disk_state, broken = journal_broken(s->journal);
@@ -816,7 +836,9 @@ static void dispatch(struct store *s, struct request *r) {
 }
 
 void store_request(struct store *s, struct request *r) {
-    if (r->type == FRAME_MARK) /* follows what is accepted in the database's own order */
+    if (backup_wants(r))
+        backup_request(s, r);
+    else if (r->type == FRAME_MARK) /* follows what is accepted in the database's own order */
         mark(s, r);
     else if (s->applied.applied.seq >= s->last_pushed)
         dispatch(s, r);
@@ -899,8 +921,8 @@ static void retire(struct store *s, uint64_t number, uint64_t count) {
     store_wait(s, i);
 }
 
-static void recycle(struct store *s, uint64_t checkpointed) {
-    size_t freed = journal_recycle(s->journal, checkpointed);
+void store_recycle(struct store *s) {
+    size_t freed = backup_holds(s) ? 0 : journal_recycle(s->journal, s->checkpointed);
     if (freed)
         log_event(EV_STORE_RECYCLED, LOG_NUM("segments", freed), LOG_END);
 }
@@ -920,7 +942,7 @@ static void on_note(struct task *t, void *context) {
         s->checkpointing = false;
     if (n->checkpointed) {
         s->checkpointed = n->checkpointed;
-        recycle(s, n->checkpointed);
+        store_recycle(s);
     }
     tell_io(s, IO_DATABASE, n->trouble, &n->why);
     if (n->trouble == ERR_FULL)
@@ -996,7 +1018,8 @@ static uint64_t compact_max(const struct store *s) {
 }
 
 static void maybe_compact(struct store *s) {
-    bool may = !s->compacting && !journal_broken(s->journal) && s->applied.applied.seq >= s->compact_after;
+    bool may =
+        !s->compacting && !backup_holds(s) && !journal_broken(s->journal) && s->applied.applied.seq >= s->compact_after;
     struct journal_segment *g = may ? journal_mostly_dead(s->journal, s->applied.applied.seq, compact_max(s)) : NULL;
     if (!g)
         return;
@@ -1009,8 +1032,9 @@ static void maybe_compact(struct store *s) {
 
 /* On a full disk also for the space that the log of the database takes. */
 static void maybe_checkpoint(struct store *s) {
-    bool full = s->disk_state == ERR_FULL;
-    if (journal_recyclable(s->journal, s->applied.applied.seq) || (full && s->applied.applied.seq > s->checkpointed))
+    bool full = s->disk_state == ERR_FULL, free_soon = !backup_holds(s);
+    if ((free_soon && journal_recyclable(s->journal, s->applied.applied.seq)) ||
+        (full && s->applied.applied.seq > s->checkpointed))
         checkpoint(s, full);
 }
 
@@ -1041,6 +1065,7 @@ void store_second(struct store *s) {
     struct why w;
     tell_retired(s);
     look_at_space(s);
+    backup_second(s);
     enum err e = journal_repair(s->journal, &w);
     if (e)
         tell_io(s, IO_JOURNAL, e, &w);

@@ -11,7 +11,7 @@
  *   - A disk that took a group, has answered nothing but errors since, and then the process ends: the refused group may
  *     come back (journal_unsure()).  Its big files stay until the next start for that reason.
  *   - Sessions and summaries are synced with the next checkpoint or mark: a power cut may take the last ones.
- *   - The directory's entries are in the database alone: with it they are lost.
+ *   - The directory's entries are in the database, and a second time in a file (directory_file.h): both must be lost.
  *   - A database that was removed is made again from the journal, from compacted copies too: no message is lost, but
  * what was read and the sessions are; and where segments have been recycled (EV_STORE_GAPS), messages that were deleted
  *     one by one may be back.
@@ -37,6 +37,7 @@ struct store_options {
     uint64_t retain_count, retain_age_ms, retain_bytes, retain_sessions, history_age_ms, history_count;
     uint64_t message_max, disk_reserve;
     uint64_t random_seed;
+    const char *hold_all;        /* NULL, or why each delivery that waits is held, once it is open */
     struct directory *directory; /* NULL, or what is filled with the entries of the database while it opens */
 };
 

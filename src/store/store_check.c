@@ -201,7 +201,7 @@ static enum err check_open(struct check *c, struct why *w) {
     return e;
 }
 
-static enum err lock(const char *data, int *fd, struct why *w) {
+enum err store_check_lock(const char *data, int *fd, struct why *w) {
     char path[JOURNAL_PATH], pid[24] = "";
     snprintf(path, sizeof(path), "%.480s/lock", data);
     *fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -233,7 +233,7 @@ enum err store_check(const char *data, uint64_t segment_size, store_check_report
     snprintf(c.big_dir, JOURNAL_PATH, "%s/big", data);
     snprintf(c.db_path, JOURNAL_PATH, "%s/penfold.db", data);
     int fd = -1;
-    enum err e = lock(data, &fd, w);
+    enum err e = store_check_lock(data, &fd, w);
     if (e)
         return e;
     e = check_open(&c, w);

@@ -20,4 +20,7 @@ typedef void store_check_report(void *arg, bool fault, const char *line);
 enum err store_check(const char *data, uint64_t segment_size, store_check_report *report, void *arg,
                      struct store_check_result *result, struct why *w) MUST_CHECK;
 
+/* As long as *fd is open no instance can start on the directory.  ERR_EXISTS, ERR_NOT_FOUND as above. */
+enum err store_check_lock(const char *data, int *fd, struct why *w) MUST_CHECK;
+
 #endif

@@ -27,6 +27,11 @@ struct item {
     void *owner;             /* INTENT, OUTCOME: of the queue's host */
 };
 
+struct hold { /* of a backup; id 0: none */
+    uint64_t id, seconds, until_ms;
+};
+enum { HOLDS = 4 };
+
 struct store_mail {
     struct item item; /* first */
     struct task task; /* syncing its big file */
@@ -56,6 +61,7 @@ struct store {
     struct journal *journal;
     struct db *db;
     struct follower *follower;
+    struct directory_file directory;
     struct reader *reader;
     struct outbox outbox;
     struct body_reader *body;
@@ -91,6 +97,7 @@ struct store {
     uint64_t memory, big_bytes, big_counter;
     uint64_t stats_told_ms;
     bool stats_due;
+    struct hold holds[HOLDS];
     struct arena arena;
 };
 
@@ -106,6 +113,12 @@ uint64_t store_now_ms(void);
 void store_push(struct store *s, struct op *o, const struct journal_place *place);
 void store_hold_request(struct store *s, struct request *r, uint64_t seq);
 void store_answer(struct store *s, struct request *r);
+void store_recycle(struct store *s); /* what the last checkpoint has made free, unless it is held */
+/* store_backup.c */
+bool backup_wants(const struct request *r);
+void backup_request(struct store *s, struct request *r);
+void backup_second(struct store *s);
+bool backup_holds(const struct store *s);
 /* store_deliver.c */
 enum err deliver_add(struct store *s, struct item *i, struct why *w);
 void deliver_finish(struct store *s, struct item *i, enum err e, const char *text);

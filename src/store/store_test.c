@@ -24,6 +24,7 @@
 
 #include "base/arena.h"
 #include "smtp/envelope.h"
+#include "store/db_copy.h"
 #include "store/file_fault.h"
 #include "store/spare.h"
 #include "store/store_check.h"
@@ -582,6 +583,221 @@ static void deleted_space_comes_back(void **state) {
     bench_free(b);
 }
 
+/* ---- backups ---- */
+
+static uint64_t hold(struct bench *b, uint32_t seconds) {
+    ask(b, &(struct frame){.type = FRAME_BACKUP_HOLD, .backup_hold = {7, seconds}});
+    struct frame f;
+    str s = buf_str(&b->answer);
+    assert_int_equal(frame_take(&s, &f), OK);
+    assert_int_equal(f.type, FRAME_BACKUP_HELD);
+    assert_true(str_eq(f.backup_held.data, str_of(b->dir)));
+    return f.backup_held.hold;
+}
+
+static enum err end_hold(struct bench *b, uint64_t id) {
+    ask(b, &(struct frame){.type = FRAME_BACKUP_END, .backup_end = {7, id}});
+    struct frame f = last_frame(b);
+    return f.type == FRAME_FAILED ? (enum err)f.failed.err : OK;
+}
+
+static size_t file_count(struct bench *b, const char *pattern) {
+    char path[400];
+    glob_t g;
+    snprintf(path, 400, "%s/%s", b->dir, pattern);
+    size_t n = glob(path, 0, NULL, &g) == 0 ? g.gl_pathc : 0;
+    globfree(&g);
+    return n;
+}
+
+static bool no_big_file(struct bench *b) {
+    return file_count(b, "big/*") == 0;
+}
+
+static void what_a_backup_holds_stays(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 100; i++)
+        put(b, i % 50 ? 20000 : 200000);
+    uint64_t first = hold(b, 60), second = hold(b, 60), segments = store_sums(b->s).segments;
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 1, STR_NONE}});
+    for (int i = 0; i < 100; i++) { /* as long as it takes without them */
+        store_second(b->s);
+        turn(b);
+    }
+    assert_int_equal(end_hold(b, first), OK);
+    assert_int_equal(end_hold(b, first), ERR_NOT_FOUND);
+    for (int i = 0; i < 20; i++) {
+        store_second(b->s);
+        turn(b);
+    }
+    assert_true(store_sums(b->s).segments >= segments);
+    assert_int_equal(file_count(b, "big/*"), 2);
+    assert_int_equal(end_hold(b, second), OK);
+    wait_until(b, one_segment);
+    wait_until(b, no_big_file);
+    assert_int_equal(check_faults(b), 0);
+    bench_free(b);
+}
+
+static bool hold_lost(struct bench *b) {
+    (void)b;
+    return log_count(EV_STORE_HOLD_LOST) > 0;
+}
+
+/* Whoever does not look any more has gone; then the deleted gives its room back. */
+static void a_hold_runs_out(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 100; i++)
+        give(b, 20000);
+    wait_for(b, &b->mails[b->count - 1]);
+    uint64_t id = hold(b, 1);
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 1, STR_NONE}});
+    wait_until(b, hold_lost);
+    wait_until(b, one_segment);
+    ask(b, &(struct frame){.type = FRAME_BACKUP_LOOK, .backup_look = {7, id}});
+    assert_int_equal(last_frame(b).failed.err, ERR_NOT_FOUND);
+    assert_int_equal(end_hold(b, id), ERR_NOT_FOUND);
+    bench_free(b);
+}
+
+static void backups_are_few(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    for (int i = 0; i < 4; i++)
+        hold(b, 60);
+    ask(b, &(struct frame){.type = FRAME_BACKUP_HOLD, .backup_hold = {7, 60}});
+    assert_int_equal(last_frame(b).failed.err, ERR_EXISTS);
+    bench_free(b);
+}
+
+/* Mail comes between any two pages of the copy. */
+struct copying {
+    struct bench *b;
+    unsigned steps;
+};
+
+static enum err mail_between(void *arg, uint64_t done, uint64_t all, struct why *w) {
+    struct copying *c = arg;
+    (void)w;
+    assert_true(done <= all);
+    c->steps++;
+    put(c->b, 1000);
+    return OK;
+}
+
+static void copy_file(const char *from, const char *to, uint64_t bytes) {
+    struct why w;
+    struct disk *d = disk_system();
+    struct buf all = BUF(64 * 1024 * 1024);
+    int in = -1, out = -1;
+    size_t got = 0;
+    assert_int_equal(disk_open(d, from, O_RDONLY, &in, &w), OK);
+    assert_int_equal(disk_open(d, to, O_RDWR | O_CREAT | O_EXCL, &out, &w), OK);
+    assert_non_null(buf_room(&all, bytes));
+    assert_int_equal(disk_read(d, in, all.p, bytes, 0, &got, from, &w), OK);
+    struct iovec part = {all.p, got};
+    assert_int_equal(disk_write(d, out, &part, 1, 0, to, &w), OK);
+    d->ops->close(d, in);
+    d->ops->close(d, out);
+    buf_free(&all);
+}
+
+static void copy_big(struct bench *b, struct bench *to) {
+    enum { LARGEST = 1024 * 1024 };
+    char path[400], dir[400];
+    glob_t g;
+    struct why w;
+    snprintf(dir, sizeof(dir), "%.300s/big", to->dir);
+    assert_int_equal(disk_mkdir(disk_system(), dir, &w), OK);
+    snprintf(path, sizeof(path), "%.300s/big/*", b->dir);
+    assert_int_equal(glob(path, 0, NULL, &g), 0);
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        snprintf(path, sizeof(path), "%.300s%s", dir, strrchr(g.gl_pathv[i], '/'));
+        copy_file(g.gl_pathv[i], path, LARGEST);
+    }
+    globfree(&g);
+}
+
+static void copy_segments(struct bench *b, struct bench *to, uint64_t id) {
+    struct frame f;
+    struct why w;
+    char from_path[JOURNAL_PATH], to_path[JOURNAL_PATH], dir[300];
+    snprintf(dir, sizeof(dir), "%s/journal", to->dir);
+    assert_int_equal(disk_mkdir(disk_system(), dir, &w), OK);
+    ask(b, &(struct frame){.type = FRAME_BACKUP_LOOK, .backup_look = {7, id}});
+    for (str s = buf_str(&b->answer); s.n && frame_take(&s, &f) == OK;) {
+        if (f.type != FRAME_BACKUP_SEGMENT)
+            continue;
+        snprintf(dir, sizeof(dir), "%s/journal", b->dir);
+        journal_path(from_path, dir, f.backup_segment.epoch);
+        snprintf(dir, sizeof(dir), "%s/journal", to->dir);
+        journal_path(to_path, dir, f.backup_segment.epoch);
+        assert_true(f.backup_segment.bytes > 0);
+        copy_file(from_path, to_path, f.backup_segment.bytes);
+    }
+}
+
+/* So that the database is more than one piece. */
+static void give_sessions(struct bench *b, int count) {
+    enum { TALK = 1000000 };
+    char *talk = calloc(1, TALK), id[ID_SIZE + 1];
+    for (int i = 0; i < count; i++) {
+        snprintf(id, sizeof(id), "SESSION%015d", i);
+        struct db_session d = {
+            .id = str_of(id), .reason = S("quit"), .info = S("info"), .transcript = str_n(talk, TALK), .messages = 2};
+        store_session(b->s, &d);
+    }
+    free(talk);
+    put(b, 1); /* readers wait for it, and so for them */
+}
+
+/* What store_backup.c says, while mail comes and goes at every step of it. */
+static void a_copy_has_all_that_was_accepted_before(void **state) {
+    (void)state;
+    struct bench *b = bench_new(), *to = bench_make();
+    struct why w = {0};
+    char from_path[400], to_path[400];
+    for (int i = 0; i < 300; i++)
+        put(b, i % 50 ? 10000 : 200000);
+    give_sessions(b, 20);
+    size_t before = b->count;
+    list_count(b);
+    uint64_t id = hold(b, 60);
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, str_n(b->mails[0].id, ID_SIZE)}});
+    list_count(b);
+    struct copying c = {b, 0};
+    struct journal_position applied;
+    snprintf(from_path, sizeof(from_path), "%s/penfold.db", b->dir);
+    snprintf(to_path, sizeof(to_path), "%s/penfold.db", to->dir);
+    assert_int_equal(db_copy(from_path, to_path, mail_between, &c, &applied, &w), OK);
+    assert_true(c.steps > 2 && applied.seq > 0);
+    size_t during = b->count;
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 0, str_n(b->mails[1].id, ID_SIZE)}});
+    copy_segments(b, to, id);
+    put(b, 1000); /* too late */
+    ask(b, &(struct frame){.type = FRAME_DELETE, .delete = {6, 1, STR_NONE}});
+    for (int i = 0; i < 50; i++) {
+        store_second(b->s);
+        turn(b);
+    }
+    copy_big(b, to);
+    assert_int_equal(end_hold(b, id), OK);
+    assert_int_equal(start(to, &w), OK);
+    assert_int_equal(list_count(to), during - 2);
+    for (size_t i = 2; i < during; i++)
+        assert_there(to, &b->mails[i]);
+    assert_true(during > before);
+    assert_absent(to, &b->mails[0]);
+    assert_absent(to, &b->mails[1]);
+    assert_absent(to, &b->mails[during]);
+    put(to, 1000);
+    assert_int_equal(check_faults(to), 0);
+    bench_free(to);
+    bench_free(b);
+}
+
 static void compaction_keeps_the_living(void **state) {
     (void)state;
     struct bench *b = bench_new();
@@ -1056,6 +1272,10 @@ int main(void) {
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(deleted_is_gone),
         cmocka_unit_test(deleted_space_comes_back),
+        cmocka_unit_test(what_a_backup_holds_stays),
+        cmocka_unit_test(a_hold_runs_out),
+        cmocka_unit_test(backups_are_few),
+        cmocka_unit_test(a_copy_has_all_that_was_accepted_before),
         cmocka_unit_test(compaction_keeps_the_living),
         cmocka_unit_test(the_oldest_give_way),
         cmocka_unit_test(bytes_are_bounded),

@@ -64,6 +64,11 @@ static uint32_t *tag_of(struct frame *f) {
     case FRAME_ATTEMPT: return &f->attempt.tag;
     case FRAME_MAILBOX: return &f->mailbox.tag;
     case FRAME_MAILBOX_ROW: return &f->mailbox_row.tag;
+    case FRAME_BACKUP_HOLD: return &f->backup_hold.tag;
+    case FRAME_BACKUP_LOOK: return &f->backup_look.tag;
+    case FRAME_BACKUP_END: return &f->backup_end.tag;
+    case FRAME_BACKUP_HELD: return &f->backup_held.tag;
+    case FRAME_BACKUP_SEGMENT: return &f->backup_segment.tag;
     default: return NULL;
     }
 }
@@ -90,6 +95,8 @@ static bool is_answer_to(enum frame_type asked, enum frame_type t) {
                t == FRAME_ATTEMPT || t == FRAME_SESSION || t == FRAME_DONE;
     case FRAME_MAILBOX_LIST: return t == FRAME_MAILBOX || t == FRAME_DONE;
     case FRAME_MAILBOX_ROWS: return t == FRAME_MAILBOX_ROW || t == FRAME_DONE;
+    case FRAME_BACKUP_HOLD: return t == FRAME_BACKUP_HELD || t == FRAME_DONE;
+    case FRAME_BACKUP_LOOK: return t == FRAME_BACKUP_SEGMENT || t == FRAME_DONE;
     case FRAME_SESSION_GET:
         return t == FRAME_SESSION || t == FRAME_SESSION_MAIL || t == FRAME_TRANSCRIPT || t == FRAME_DONE;
     case FRAME_STATS_GET: return t == FRAME_STATS;

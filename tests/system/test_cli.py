@@ -13,7 +13,7 @@ from conftest import PENFOLD, ROOT
 
 USAGE, DATAERR, NOINPUT, SOFTWARE, CANTCREAT, CONFIG = 64, 65, 66, 70, 73, 78
 COMMANDS = ["sandbox", "serve", "send", "list", "show", "conf", "store", "account", "alias", "domain", "queue", "explain", "trace", "token",
-            "log", "dns", "mx", "init", "route", "sendmail", "mailbox"]
+            "log", "dns", "mx", "init", "route", "sendmail", "mailbox", "backup", "restore"]
 
 
 def run(*args, env=None, stdin=""):
