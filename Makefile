@@ -151,6 +151,7 @@ unit: $(UNIT)
 
 deps-test:
 	@tools/deps install build run test
+	@tools/peers get $(BUILD)/peers
 test: deps-test
 	$(sub) tests
 	@BUILD=$(BUILD) tools/run-tests

@@ -187,16 +187,13 @@ static void put_address(str address, bool utf8, struct buf *out) {
 }
 
 /* xtext (RFC 3461 4) decoded; what is none stands for itself. */
-static void xtext_put(str s, bool utf8, struct buf *out) {
-    struct buf plain = BUF(ADDRESS_MAX);
+static void xtext_decode(str s, struct buf *plain) {
     s = str_head(s, ADDRESS_MAX);
     while (s.n) {
         int high = s.p[0] == '+' && s.n >= 3 ? hex_value(s.p[1]) : -1, low = high >= 0 ? hex_value(s.p[2]) : -1;
-        buf_char(&plain, low >= 0 ? (char)(high << 4 | low) : s.p[0]);
+        buf_char(plain, low >= 0 ? (char)(high << 4 | low) : s.p[0]);
         s = str_tail(s, low >= 0 ? 3 : 1);
     }
-    put_address(buf_str(&plain), utf8, out);
-    buf_free(&plain);
 }
 
 /* ---- fields of the machine's part ---- */
@@ -237,7 +234,8 @@ static void put_typed_address(const char *name, str address, bool utf8, struct b
     buf_free(&b);
 }
 
-/* ORCPT is "type;xtext" (RFC 3461 4.2); with the type utf-8 it is not xtext (RFC 6533 3). */
+/* ORCPT is "type;xtext" (RFC 3461 4.2); with the type utf-8 it is not xtext (RFC 6533 3).  What is not ASCII has that
+ * type, whatever it was called. */
 static void put_original(str orcpt, bool utf8, struct buf *out) {
     str rest = orcpt, type;
     if (!str_cut(&rest, ';', &type) || type.n == 0 || type.n > 20 || rest.n == 0)
@@ -245,13 +243,17 @@ static void put_original(str orcpt, bool utf8, struct buf *out) {
     for (size_t i = 0; i < type.n; i++)
         if (!char_is_alnum(type.p[i]) && type.p[i] != '-')
             return;
-    struct buf b = BUF(8 * ADDRESS_MAX);
-    buf_printf(&b, "%.*s; ", STR_ARG(type));
+    struct buf plain = BUF(ADDRESS_MAX), b = BUF(8 * ADDRESS_MAX);
     if (str_ieq(type, S("utf-8")))
-        put_address(rest, utf8, &b);
+        buf_add(&plain, str_head(rest, ADDRESS_MAX));
     else
-        xtext_put(rest, utf8, &b);
+        xtext_decode(rest, &plain);
+    if (str_ieq(type, S("rfc822")) && !utf8_is_ascii(buf_str(&plain)))
+        type = S("utf-8");
+    buf_printf(&b, "%.*s; ", STR_ARG(type));
+    put_address(buf_str(&plain), utf8, &b);
     put_field("Original-Recipient", buf_str(&b), out);
+    buf_free(&plain);
     buf_free(&b);
 }
 
@@ -292,9 +294,11 @@ static void put_machine_part(const struct dsn *d, struct buf *out) {
     struct buf b = BUF(8 * ADDRESS_MAX);
     buf_printf(&b, "dns; %.*s", STR_ARG(d->host));
     if (d->envid.n) {
-        struct buf envid = BUF(8 * ADDRESS_MAX);
-        xtext_put(d->envid, false, &envid);
+        struct buf plain = BUF(ADDRESS_MAX), envid = BUF(8 * ADDRESS_MAX);
+        xtext_decode(d->envid, &plain);
+        put_address(buf_str(&plain), false, &envid);
         put_field("Original-Envelope-Id", buf_str(&envid), out);
+        buf_free(&plain);
         buf_free(&envid);
     }
     put_field("Reporting-MTA", buf_str(&b), out);

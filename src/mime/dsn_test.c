@@ -212,6 +212,11 @@ static void test_utf8(void **state) {
     has(text, "Final-Recipient: utf-8; j\\x{FC}@x.example\r\n");
     has(text, "Diagnostic-Code: smtp; 550 5.1.1 gr??\r\n");
     assert_true(utf8_is_ascii(text));
+    /* an original recipient of the type rfc822 that is none, as Postfix hands it on */
+    buf_reset(&out);
+    r.orcpt = S("rfc822;j+C3+BC@x.example");
+    text = build(&d, S("A: b\r\n"), &out);
+    has(text, "Original-Recipient: utf-8; j\\x{FC}@x.example\r\n");
     buf_free(&kinds);
     buf_free(&out);
 }

@@ -99,8 +99,11 @@ void header_edit_begin(struct header_edit *h, str header, struct arena *mem) {
      * taken at the very front only: such a line stays the first. */
     if (header_next(&it, &field) && field.name.n == 0)
         h->front = it.at;
-    while (header_next(&it, &field))
-        ;
+    /* Any later line that is no field begins the body for Postfix, Exim and others: what is added behind it would be
+     * text there. */
+    bool odd = false;
+    for (h->back = it.at; header_next(&it, &field); h->back = odd ? h->back : it.at)
+        odd = odd || field.name.n == 0;
     h->end = it.at;
     h->torn = h->end > 0 && header.p[h->end - 1] != '\n';
 }
@@ -173,10 +176,10 @@ static enum err field_put(str name, str value, bool text, struct buf *out, struc
 
 static void insert(struct header_edit *h, enum header_edit_place place, str field) {
     bool front = place == HEADER_EDIT_FRONT;
-    struct header_change *c = new_change(h, front ? h->front : h->end, 0, field), **at = &h->changes;
+    struct header_change *c = new_change(h, front ? h->front : h->back, 0, field), **at = &h->changes;
     if (!c)
         return;
-    while (*at && (front ? (*at)->offset < h->front : true))
+    while (*at && ((*at)->offset < c->offset || (!front && (*at)->offset == c->offset && (*at)->length == 0)))
         at = &(*at)->next;
     c->next = *at;
     *at = c;

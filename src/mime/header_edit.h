@@ -22,7 +22,7 @@ struct header_edit {
     str header;
     struct arena *mem;
     struct header_change *changes; /* in the order of their places */
-    size_t front, end;             /* where fields can be added */
+    size_t front, back, end;       /* where fields can be added, and where the header is over */
     bool torn;                     /* the last field has no line end */
     bool no_memory;
 };
@@ -36,8 +36,9 @@ bool header_edit_get(const struct header_edit *h, str name, str *value);
 /* All fields of that name; how many there were. */
 unsigned header_edit_remove(struct header_edit *h, str name);
 
-/* A field before all others (as trace fields are) or behind them.  `text`: the value is text for people, which becomes
- * encoded words where it is not ASCII, and is folded; else it stands as it is. */
+/* A field before all others (as trace fields are) or behind them, but before any line that is no field.  `text`: the
+ * value is text for people, which becomes encoded words where it is not ASCII, and is folded; else it stands as it is.
+ */
 enum header_edit_place { HEADER_EDIT_FRONT, HEADER_EDIT_END };
 enum err header_edit_add(struct header_edit *h, enum header_edit_place place, str name, str value,
                          struct why *w) MUST_CHECK;

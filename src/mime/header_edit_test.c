@@ -68,6 +68,12 @@ static void test_add(void **state) {
     /* a folded line at the very front must not become part of what is added */
     check(" odd\r\nA: 1\r\n", add_both,
           " odd\r\nR: 2\r\nR: 1\r\n\tfolded\r\nA: 1\r\nX: end\r\nY: =?UTF-8?B?w7w=?=\r\n");
+    /* what others take for the first line of the body */
+    check("A: 1\r\nodd\r\nB: 2\r\nodder\r\n\r\n", add_both,
+          "R: 2\r\nR: 1\r\n\tfolded\r\nA: 1\r\nX: end\r\nY: =?UTF-8?B?w7w=?=\r\nodd\r\nB: 2\r\nodder\r\n\r\n");
+    check("odd\r\nodder\r\nA: 1\r\n", add_both,
+          "odd\r\nR: 2\r\nR: 1\r\n\tfolded\r\nX: end\r\nY: =?UTF-8?B?w7w=?=\r\nodder\r\nA: 1\r\n");
+    check("A: 1\r\ntorn", add_both, "R: 2\r\nR: 1\r\n\tfolded\r\nA: 1\r\nX: end\r\nY: =?UTF-8?B?w7w=?=\r\ntorn");
 }
 
 static void set_x(struct header_edit *h) {
@@ -180,6 +186,8 @@ static void test_submission(void **state) {
     check("To: x@y\r\nBcc: z@y\r\nReturn-Path: <q@y>\r\nResent-Bcc: a@b\r\n\r\n", submit,
           "To: x@y\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\nMessage-ID: <id@mx.example.org>\r\n"
           "From: ann@example.org\r\n\r\n");
+    check("Bcc: z@y\r\nodd\r\nFrom: a@b\r\nDate: now\r\nBcc: x@y\r\n\r\n", submit,
+          "Message-ID: <id@mx.example.org>\r\nodd\r\nFrom: a@b\r\nDate: now\r\n\r\n");
     check("date: junk\r\nMessage-Id:\r\nFROM: a@b\r\n\r\n", submit, "date: junk\r\nMessage-Id:\r\nFROM: a@b\r\n\r\n");
 }
 

@@ -11,8 +11,8 @@ static int hex_upper(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The next decoded character of xtext; -1 when there is none. */
-static int xtext_char(str *s) {
+/* The next decoded byte of xtext; -1 when there is none. */
+static int xtext_byte(str *s) {
     char c = s->p[0];
     if (c < 33 || c > 126 || c == '=')
         return -1;
@@ -24,13 +24,13 @@ static int xtext_char(str *s) {
         return -1;
     int v = hex_upper(s->p[1]) * 16 + hex_upper(s->p[2]);
     *s = str_tail(*s, 3);
-    return v >= 32 && v < 127 ? v : -1;
+    return v;
 }
 
 bool smtp_xtext_decode(str s, struct buf *out) {
     while (s.n) {
-        int c = xtext_char(&s);
-        if (c < 0)
+        int c = xtext_byte(&s);
+        if (c < 32 || c > 126)
             return false;
         if (out)
             buf_char(out, (char)c);
@@ -153,6 +153,20 @@ static bool utf8_address_valid(str v) {
     return utf8_valid(v);
 }
 
+/* RFC 3461 4.2 has ASCII alone behind the "+", but Postfix writes an address beyond ASCII as xtext of its UTF-8, with
+ * the type rfc822, and a refusal would send the mail back. */
+static bool xtext_address_valid(str v) {
+    char space[ORCPT_MAX];
+    size_t n = 0;
+    while (v.n && n < sizeof space) {
+        int c = xtext_byte(&v);
+        if (c < 32 || c == 127)
+            return false;
+        space[n++] = (char)c;
+    }
+    return v.n == 0 && utf8_valid(str_n(space, n));
+}
+
 static bool value_orcpt(str v, struct smtp_params *p) {
     str type, address = v;
     p->orcpt = v;
@@ -161,7 +175,7 @@ static bool value_orcpt(str v, struct smtp_params *p) {
     for (size_t i = 0; i < type.n; i++)
         if (!char_is_alnum(type.p[i]) && type.p[i] != '-')
             return false;
-    return str_ieq(type, S("utf-8")) ? utf8_address_valid(address) : smtp_xtext_valid(address);
+    return str_ieq(type, S("utf-8")) ? utf8_address_valid(address) : xtext_address_valid(address);
 }
 
 static const struct {

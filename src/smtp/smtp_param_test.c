@@ -71,6 +71,11 @@ static const struct {
     {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;"), ERR_SYNTAX},
     {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;a+0D+0ARCPT"), ERR_SYNTAX},
     {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc 822;a"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;j+C3+BCrgen@example.com"), OK}, /* as Postfix writes it */
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;j+FCrgen@example.com"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;j+7Frgen@example.com"), ERR_SYNTAX},
+    {SMTP_PARAM_RCPT, S_INIT("ORCPT=rfc822;j+C3"), ERR_SYNTAX},
+    {SMTP_PARAM_MAIL, S_INIT("ENVID=j+C3+BCrgen"), ERR_SYNTAX},
     {SMTP_PARAM_RCPT, S_INIT("ORCPT=utf-8;\xc3\xa4@example.com"), OK},
     {SMTP_PARAM_RCPT, S_INIT("ORCPT=utf-8;\xff"), ERR_SYNTAX},
 };
