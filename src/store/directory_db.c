@@ -154,7 +154,7 @@ enum err directory_db_open(struct directory_db **out, const char *data, struct w
     if (!o)
         return why(w, ERR_NOMEM, "no memory");
     o->lock_fd = -1;
-    strcpy(o->data, data);
+    memcpy(o->data, data, strlen(data) + 1);
     directory_file_init(&o->file, disk_system(), o->data);
     o->directory = directory_new(clock_mono_ms());
     enum err e = o->directory ? lock(data, &o->lock_fd, w) : why(w, ERR_NOMEM, "no memory");
