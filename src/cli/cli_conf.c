@@ -270,6 +270,35 @@ void cli_conf_state_home(char *path, size_t size) {
         snprintf(path, size, "%s%s", home, *home ? "/.local/state/penfold" : "");
 }
 
+static int read_named(const struct cli_args *args, struct conf *c, struct buf *text, struct conf_errors *errors) {
+    const char *file = cli_text(args, "config");
+    struct why w;
+    if (file && cli_conf_load(file, text, &w) != OK)
+        return cli_error(args->page, EX_NOINPUT, "%s", w.text);
+    if (file && conf_read(buf_str(text), file, c, errors) != OK)
+        return cli_conf_complain(errors, EX_CONFIG);
+    return CLI_GO_ON;
+}
+
+int cli_conf_run(const struct cli_page *page, int argc, char **argv,
+                 int (*run)(const struct cli_args *args, struct conf *c)) {
+    struct cli_args args;
+    struct conf c;
+    struct conf_errors errors = {0};
+    struct buf text = {0};
+    int status = cli_parse(page, argc, argv, &args);
+    conf_defaults(&c);
+    if (status == CLI_GO_ON)
+        status = read_named(&args, &c, &text, &errors);
+    if (status == CLI_GO_ON)
+        status = run(&args, &c);
+    buf_free(&text);
+    conf_errors_free(&errors);
+    conf_free(&c);
+    cli_args_free(&args);
+    return status;
+}
+
 const char *cli_conf_data(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]) {
     if (cli_text(args, "data"))
         return cli_text(args, "data");

@@ -27,6 +27,11 @@ int cli_conf_complain(struct conf_errors *errors, int status);
 /* $XDG_STATE_HOME/penfold or ~/.local/state/penfold into path; "" when there is no home. */
 void cli_conf_state_home(char *path, size_t size);
 
+/* A command that works on a data directory: parses its arguments, reads the configuration that --config names (without
+ * it c has the defaults), and calls run with both; frees all and returns run's status, or that of what was wrong. */
+int cli_conf_run(const struct cli_page *page, int argc, char **argv,
+                 int (*run)(const struct cli_args *args, struct conf *c));
+
 /* The data directory that a command's --data or --config names, else a sandbox's, which is written into home. */
 const char *cli_conf_data(const struct cli_args *args, const struct conf *c, char home[PATH_MAX]);
 

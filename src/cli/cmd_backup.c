@@ -430,35 +430,17 @@ static void close_all(struct backup *b) {
     backup_list_free(&b->list);
 }
 
-static int with_conf(const struct cli_args *args, struct conf *c, struct buf *text, struct conf_errors *errors) {
-    const char *file = cli_text(args, "config");
+static int with_conf(const struct cli_args *args, struct conf *c) {
     struct backup b = {.args = args, .target = args->operands[0], .from = -1, .to = -1, .lock = -1};
     char home[PATH_MAX];
-    struct why w;
     if (strlen(b.target) >= PATH_MAX)
         return cli_usage_error(args->page, "the path is too long");
-    if (file && cli_conf_load(file, text, &w) != OK)
-        return cli_error(args->page, EX_NOINPUT, "%s", w.text);
-    if (file && conf_read(buf_str(text), file, c, errors) != OK)
-        return cli_conf_complain(errors, EX_CONFIG);
     b.list.segment_size = c->journal_segment_size;
-    int status = run(&b, file || cli_text(args, "data") ? cli_conf_data(args, c, home) : NULL);
+    int status = run(&b, cli_text(args, "config") || cli_text(args, "data") ? cli_conf_data(args, c, home) : NULL);
     close_all(&b);
     return status;
 }
 
 int cmd_backup(int argc, char **argv) {
-    struct cli_args args;
-    struct conf c;
-    struct conf_errors errors = {0};
-    struct buf text = {0};
-    int status = cli_parse(&cli_backup_page, argc, argv, &args);
-    conf_defaults(&c);
-    if (status == CLI_GO_ON)
-        status = with_conf(&args, &c, &text, &errors);
-    buf_free(&text);
-    conf_errors_free(&errors);
-    conf_free(&c);
-    cli_args_free(&args);
-    return status;
+    return cli_conf_run(&cli_backup_page, argc, argv, with_conf);
 }

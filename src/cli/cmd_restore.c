@@ -363,15 +363,9 @@ static void close_all(struct restore *r) {
     backup_list_free(&r->list);
 }
 
-static int with_conf(const struct cli_args *args, struct conf *c, struct buf *text, struct conf_errors *errors) {
-    const char *file = cli_text(args, "config");
+static int with_conf(const struct cli_args *args, struct conf *c) {
     struct restore r = {.args = args, .source = args->operands[0], .from = -1, .to = -1, .into = -1};
     char home[PATH_MAX];
-    struct why w;
-    if (file && cli_conf_load(file, text, &w) != OK)
-        return cli_error(args->page, EX_NOINPUT, "%s", w.text);
-    if (file && conf_read(buf_str(text), file, c, errors) != OK)
-        return cli_conf_complain(errors, EX_CONFIG);
     const char *data = cli_conf_data(args, c, home);
     if (snprintf(r.data, sizeof r.data, "%s", data) >= (int)sizeof r.data)
         return cli_usage_error(args->page, "the path is too long");
@@ -383,17 +377,5 @@ static int with_conf(const struct cli_args *args, struct conf *c, struct buf *te
 }
 
 int cmd_restore(int argc, char **argv) {
-    struct cli_args args;
-    struct conf c;
-    struct conf_errors errors = {0};
-    struct buf text = {0};
-    int status = cli_parse(&cli_restore_page, argc, argv, &args);
-    conf_defaults(&c);
-    if (status == CLI_GO_ON)
-        status = with_conf(&args, &c, &text, &errors);
-    buf_free(&text);
-    conf_errors_free(&errors);
-    conf_free(&c);
-    cli_args_free(&args);
-    return status;
+    return cli_conf_run(&cli_restore_page, argc, argv, with_conf);
 }

@@ -60,31 +60,13 @@ static int check(const struct cli_args *args, const char *data, uint64_t segment
     return result.faults ? EX_DATAERR : EX_OK;
 }
 
-static int with_conf(const struct cli_args *args, struct conf *c, struct buf *text, struct conf_errors *errors) {
-    const char *file = cli_text(args, "config");
+static int with_conf(const struct cli_args *args, struct conf *c) {
     char home[PATH_MAX];
-    struct why w;
     if (strcmp(args->operands[0], "check") != 0)
         return cli_usage_error(args->page, "\"%s\" is not check", args->operands[0]);
-    if (file && cli_conf_load(file, text, &w) != OK)
-        return cli_error(args->page, EX_NOINPUT, "%s", w.text);
-    if (file && conf_read(buf_str(text), file, c, errors) != OK)
-        return cli_conf_complain(errors, EX_CONFIG);
     return check(args, cli_conf_data(args, c, home), c->journal_segment_size);
 }
 
 int cmd_store(int argc, char **argv) {
-    struct cli_args args;
-    struct conf c;
-    struct conf_errors errors = {0};
-    struct buf text = {0};
-    int status = cli_parse(&cli_store_page, argc, argv, &args);
-    conf_defaults(&c);
-    if (status == CLI_GO_ON)
-        status = with_conf(&args, &c, &text, &errors);
-    buf_free(&text);
-    conf_errors_free(&errors);
-    conf_free(&c);
-    cli_args_free(&args);
-    return status;
+    return cli_conf_run(&cli_store_page, argc, argv, with_conf);
 }

@@ -224,16 +224,19 @@ static enum err open_unfinished(struct mail_target *t, const char *file, struct 
     if (lstat(file, &st) == 0)
         return why(w, ERR_EXISTS, "%s is there already", file);
     t->file = strdup(file);
-    t->unfinished = t->file && asprintf(&t->unfinished, "%s.XXXXXX", file) > 0 ? t->unfinished : NULL;
-    if (!t->unfinished)
+    if (!t->file || asprintf(&t->unfinished, "%s.XXXXXX", file) < 0) {
+        t->unfinished = NULL; /* asprintf leaves anything in it */
         return why(w, ERR_NOMEM, "out of memory");
+    }
     int fd = mkostemp(t->unfinished, O_CLOEXEC);
     t->stream = fd < 0 ? NULL : fdopen(fd, "w");
     if (t->stream)
         return OK;
     enum err e = io(w, file);
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+        unlink(t->unfinished);
+    }
     free(t->unfinished);
     t->unfinished = NULL;
     return e;

@@ -1,5 +1,5 @@
-/* filter.c - the host of filter_core.h: libcurl on the role's loop, the certificate authorities, and the links to store
- * and resolver.  libcurl is given the addresses and the authorities: it opens no file and asks no DNS. */
+/* filter.c - the host of filter_core.h: libcurl on the role's loop.  libcurl is given the addresses and the
+ * authorities: it opens no file and asks no DNS. */
 #include "role/filter_core.h"
 
 #include <curl/curl.h>
@@ -8,17 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include "dns/hosts.h"
+#include "role/worker.h"
 #include "sys/log.h"
 #include "sys/role.h"
-#include "sys/tls.h"
 #include "sys/whole.h"
 
 enum {
-    FLUSH_MS = 2000,
     IDLE_CONNECTIONS_MAX = 50,
     IDLE_S = 30,           /* a connection without a request is used again so long */
     SAID_STOP = 64 * 1024, /* an answer that goes on behind this is not waited for */
@@ -26,11 +24,8 @@ enum {
 
 static struct {
     struct filter_core core;
-    struct link *store, *resolver;
     CURLM *multi;
-    SSL_CTX *tls; /* holds the authorities */
-    struct event *second, *leave, *timer;
-    bool draining;
+    struct event *timer;
 } host;
 
 /* A post under way. */
@@ -48,11 +43,6 @@ static struct filter_core *core_now(void) {
     host.core.now_ms = clock_mono_ms();
     host.core.wall_us = clock_wall_us();
     return &host.core;
-}
-
-static void leave_when_empty(void) {
-    if (host.draining && filter_core_empty(&host.core))
-        event_active(host.leave, EV_TIMEOUT, 0);
 }
 
 /* ---- a request ---- */
@@ -140,7 +130,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg) {
 
 static CURLcode on_tls(CURL *easy, void *context, void *arg) {
     (void)easy, (void)arg;
-    SSL_CTX_set1_cert_store(context, SSL_CTX_get_cert_store(host.tls));
+    SSL_CTX_set1_cert_store(context, SSL_CTX_get_cert_store(worker_tls()));
     return CURLE_OK;
 }
 
@@ -200,7 +190,7 @@ static bool post_sent(const struct filter_job *j) {
 static void post_abandon(struct filter_job *j) {
     post_free(j->host_data);
     j->host_data = NULL;
-    leave_when_empty();
+    worker_look();
 }
 
 /* ---- how a request ended ---- */
@@ -271,7 +261,7 @@ static void take_ends(void) {
         if (m->msg == CURLMSG_DONE && curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &p) == CURLE_OK)
             post_end(p, m->data.result);
     }
-    leave_when_empty();
+    worker_look();
 }
 
 /* ---- libcurl on the loop ---- */
@@ -318,133 +308,59 @@ static int want_timer(CURLM *multi, long ms, void *arg) {
     return 0;
 }
 
-/* ---- links ---- */
-
-static void to_store(const struct frame *f) {
-    if (host.store)
-        link_send(host.store, f);
-}
-
-static bool to_resolver(const struct frame *f) {
-    if (host.resolver)
-        link_send(host.resolver, f);
-    return host.resolver != NULL;
-}
+/* ---- what the core asks, and is told ---- */
 
 static void log_job(enum event_id e, str id, str where, str text) {
     log_event(e, LOG_STR("id", id), LOG_STR("host", where), LOG_STR("text", text), LOG_END);
 }
 
-static const struct filter_ops core_ops = {.to_store = to_store,
-                                           .to_resolver = to_resolver,
+static const struct filter_ops core_ops = {.to_store = worker_to_store,
+                                           .to_resolver = worker_to_resolver,
                                            .post = post_begin,
                                            .is_sent = post_sent,
                                            .abandon = post_abandon,
                                            .log = log_job};
 
-static void on_store_frame(void *arg, struct link *l, const struct frame *f, int fd) {
-    (void)arg, (void)l;
-    if (fd >= 0)
-        close(fd);
+static void on_store(const struct frame *f) {
     filter_core_store(core_now(), f);
 }
 
-static void on_store_batch(void *arg, struct link *l) {
-    (void)arg, (void)l;
-    leave_when_empty();
-}
-
-static void on_store_close(void *arg, struct link *l) {
-    (void)arg;
-    if (l != host.store)
-        return;
-    host.store = NULL;
+static void on_store_down(void) {
     filter_core_store_down(core_now());
-    leave_when_empty();
 }
 
-static void on_resolver_frame(void *arg, struct link *l, const struct frame *f, int fd) {
-    (void)arg, (void)l;
-    if (fd >= 0)
-        close(fd);
+static void on_resolver(const struct frame *f) {
     filter_core_resolver(core_now(), f);
 }
 
-static void on_resolver_close(void *arg, struct link *l) {
-    (void)arg;
-    if (l != host.resolver)
-        return;
-    host.resolver = NULL;
+static void on_resolver_down(void) {
     filter_core_resolver_down(core_now());
 }
 
-static const struct link_ops store_ops = {
-    .on_frame = on_store_frame, .on_close = on_store_close, .on_batch = on_store_batch};
-static const struct link_ops resolver_ops = {.on_frame = on_resolver_frame, .on_close = on_resolver_close};
-
-static void use_store(int fd) {
-    struct link *old = host.store;
-    host.store = NULL;
-    if (old) {
-        filter_core_store_down(core_now());
-        link_close(old);
-    }
-    host.store = link_open(role_base(), fd, FRAME_STORE_TO_WORKER, &store_ops, NULL);
-    if (!host.store)
-        close(fd);
+static void on_tick(void) {
+    filter_core_tick(core_now());
 }
 
-static void use_resolver(int fd) {
-    struct link *old = host.resolver;
-    host.resolver = NULL;
-    if (old) {
-        filter_core_resolver_down(core_now());
-        link_close(old);
-    }
-    host.resolver = link_open(role_base(), fd, FRAME_FROM_RESOLVER, &resolver_ops, NULL);
-    if (!host.resolver)
-        close(fd);
+static void on_drain(bool stop) {
+    filter_core_drain(core_now(), stop);
 }
 
-static void on_peer(enum role peer, uint32_t instance, int fd) {
-    (void)instance;
-    if (peer == ROLE_STORE)
-        use_store(fd);
-    else if (peer == ROLE_RESOLVER)
-        use_resolver(fd);
-    else
-        close(fd);
+static bool is_empty(void) {
+    return filter_core_empty(&host.core);
 }
+
+static const struct worker_ops worker_ops = {.store = on_store,
+                                             .store_down = on_store_down,
+                                             .resolver = on_resolver,
+                                             .resolver_down = on_resolver_down,
+                                             .tick = on_tick,
+                                             .drain = on_drain,
+                                             .empty = is_empty};
 
 /* ---- the role ---- */
 
-static void on_second(evutil_socket_t fd, short what, void *arg) {
-    (void)fd, (void)what, (void)arg;
-    filter_core_tick(core_now());
-    leave_when_empty();
-}
-
-static void on_leave(evutil_socket_t fd, short what, void *arg) {
-    (void)fd, (void)what, (void)arg;
-    if (!filter_core_empty(&host.core))
-        return;
-    if (host.store && link_flush(host.store, FLUSH_MS) != OK)
-        log_event(EV_LINK_DROPPED, LOG_STR("peer", S("store")), LOG_END);
-    role_exit(EX_OK);
-}
-
 static void on_secret(str name, str bytes) {
     filter_core_secret(&host.core, name, bytes);
-}
-
-static enum err prepare_tls(struct why *w) {
-    host.tls = tls_client_context(false, NULL, w);
-    if (!host.tls)
-        return ERR_TLS;
-    if (!tls_load_authorities(host.tls))
-        log_event(EV_DELIVERY_TLS_FAILED, LOG_STR("text", S("no certificate authorities: no server can be verified")),
-                  LOG_END);
-    return OK;
 }
 
 static enum err prepare_curl(struct why *w) {
@@ -465,18 +381,9 @@ static void read_hosts(void) {
 }
 
 static enum err prepare(struct why *w) {
-    static const struct timeval second = {.tv_sec = 1};
-    enum err e = prepare_tls(w);
-    if (!e)
-        e = prepare_curl(w);
-    if (e)
-        return e;
+    enum err e = worker_start(w);
     read_hosts();
-    host.second = event_new(role_base(), -1, EV_PERSIST, on_second, NULL);
-    host.leave = evtimer_new(role_base(), on_leave, NULL);
-    if (host.second && host.leave && event_add(host.second, &second) == 0)
-        return OK;
-    return why(w, ERR_NOMEM, "no memory");
+    return e ? e : prepare_curl(w);
 }
 
 static enum err configure(const struct conf *c, bool first, struct why *w) {
@@ -484,29 +391,17 @@ static enum err configure(const struct conf *c, bool first, struct why *w) {
     return first ? prepare(w) : OK;
 }
 
-static void drain(void) {
-    host.draining = true;
-    filter_core_drain(core_now(), false);
-    leave_when_empty();
-}
-
-/* A request that is out already gets its answer; the supervisor bounds the wait. */
-static void stop(void) {
-    host.draining = true;
-    filter_core_drain(core_now(), true);
-    leave_when_empty();
-}
-
 static const struct role_ops filter_role = {
     .role = ROLE_FILTER,
     .secret = on_secret,
-    .peer = on_peer,
+    .peer = worker_peer,
     .configure = configure,
-    .drain = drain,
-    .stop = stop,
+    .drain = worker_drain,
+    .stop = worker_stop,
 };
 
 int main(void) {
+    worker_init(&worker_ops);
     uint64_t seeds[2];
     random_bytes(seeds, sizeof seeds);
     filter_core_init(&host.core, &core_ops, seeds[0], seeds[1]);
