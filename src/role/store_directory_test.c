@@ -82,9 +82,9 @@ static void start(void) {
     assert_int_equal(configure("account_messages_hour 5\ndomain file.example {\n}\naccount ada@file.example {\n"
                                " password \"$y$file\"\n}\n"),
                      OK);
+    bench.smtpd.got = bench.reader.got = BUF(16 * 1024 * 1024);
     bench.smtpd.link = store_core_link(bench.core, &bench.smtpd, true);
     bench.reader.link = store_core_link(bench.core, &bench.reader, false);
-    bench.smtpd.got = bench.reader.got = BUF(16 * 1024 * 1024);
     assert_true(bench.smtpd.link && bench.reader.link);
     buf_reset(&bench.smtpd.got);
 }
