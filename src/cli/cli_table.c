@@ -122,8 +122,9 @@ int cli_explain(const struct cli_args *args, const char *id) {
     buf_add(&path, S("/api/v1/admin/explain/"));
     cli_http_escape(str_of(id), &path);
     buf_add(&path, cli_flag(args, "json") ? STR_NONE : S("?format=text"));
-    int status = cli_http_get(args, buf_cstr(&path),
-                              "no such message is known, and none was within the time that stories are kept", &answer);
+    int status =
+        cli_http_get(args, buf_cstr(&path),
+                     "no such message or session is known, and none was within the time that they are kept", &answer);
     if (status == EX_OK) {
         cli_clean(buf_str(&answer), &shown);
         fwrite(shown.p, 1, shown.n, stdout);

@@ -16,7 +16,7 @@ const struct cli_page cli_explain_page = {
     .operands = "ID...",
     .operands_min = 1,
     .operands_max = 1000,
-    .sentence = "Tell the whole story of a message: who sent it, what was decided and why, every attempt.",
+    .sentence = "Tell the whole story of a message, or of a session in which mail was refused.",
     .options = explain_options,
     .option_count = sizeof explain_options / sizeof *explain_options,
 };

@@ -299,9 +299,13 @@ static enum err retire(struct follower *f, const struct follower_limits *l, stru
     return e;
 }
 
-static enum err prune_stories(struct follower *f, const struct follower_limits *l, struct why *w) {
+static uint64_t history_begins_ms(const struct follower_limits *l) {
     uint64_t now = wall_ms();
-    f->chores.stories.created_before_ms = l->history_age_ms && now > l->history_age_ms ? now - l->history_age_ms : 0;
+    return l->history_age_ms && now > l->history_age_ms ? now - l->history_age_ms : 0;
+}
+
+static enum err prune_stories(struct follower *f, const struct follower_limits *l, struct why *w) {
+    f->chores.stories.created_before_ms = history_begins_ms(l);
     f->chores.stories.most = l->history_count;
     f->chores.stories.count += f->chores.stories_put;
     f->chores.stories_put = 0;
@@ -316,7 +320,7 @@ static enum err housekeeping(struct follower *f, const struct follower_limits *l
         f->chores.sweeping = !clean;
     }
     if (!e && f->chores.sessions_put >= PRUNE_EVERY) {
-        e = db_session_prune(f->db, l->retain_sessions, &f->chores.prune_cursor, w);
+        e = db_session_prune(f->db, l->retain_sessions, history_begins_ms(l), &f->chores.prune_cursor, w);
         f->chores.sessions_put = 0;
     }
     if (!e && f->chores.stories_put >= PRUNE_EVERY)

@@ -538,8 +538,10 @@ static enum err prune_orphans(struct db *db, uint64_t *cursor, struct why *w) {
     return e;
 }
 
-enum err db_session_prune(struct db *db, uint64_t keep, uint64_t *cursor, struct why *w) {
+enum err db_session_prune(struct db *db, uint64_t keep, uint64_t ended_before_ms, uint64_t *cursor, struct why *w) {
     enum err e = keep ? prune_empty(db, keep, w) : OK;
+    if (!e && ended_before_ms)
+        e = run_num(db, SQL_SESSION_AGED, ended_before_ms, w);
     return e ? e : prune_orphans(db, cursor, w);
 }
 

@@ -65,8 +65,10 @@ enum err db_seen(struct db *db, str id, bool seen, bool *changed, struct why *w)
 enum err db_unlike(struct db *db, bool seen, uint64_t *num, struct buf *ids, struct why *w) MUST_CHECK;
 enum err db_summary(struct db *db, str id, uint32_t attachments, str json, struct why *w) MUST_CHECK;
 enum err db_session_put(struct db *db, const struct db_session *s, struct why *w) MUST_CHECK;
-/* Keeps the newest `keep` sessions without a message, and looks at some with: those whose messages are gone go too. */
-enum err db_session_prune(struct db *db, uint64_t keep, uint64_t *cursor, struct why *w) MUST_CHECK;
+/* Keeps the newest `keep` sessions without a message (0: any number), of them those that ended no earlier than that
+ * (0: any time), and looks at some with messages: those whose messages are gone go too. */
+enum err db_session_prune(struct db *db, uint64_t keep, uint64_t ended_before_ms, uint64_t *cursor,
+                          struct why *w) MUST_CHECK;
 
 struct db_limits {
     uint64_t count, bytes, created_before_ms; /* 0: none */

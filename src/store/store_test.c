@@ -753,6 +753,43 @@ static void give_sessions(struct bench *b, int count) {
     put(b, 1); /* readers wait for it, and so for them */
 }
 
+static int64_t count_sessions(struct bench *b) {
+    char path[400];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *q = NULL;
+    snprintf(path, sizeof(path), "%s/penfold.db", b->dir);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM session", -1, &q, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    int64_t count = sqlite3_column_int64(q, 0);
+    sqlite3_finalize(q);
+    sqlite3_close(db);
+    return count;
+}
+
+/* Sessions without a message tell what was refused; they are looked at each 200 sessions. */
+static void sessions_are_kept_for_a_time(void **state) {
+    (void)state;
+    struct bench *b = bench_make();
+    struct why w = {0};
+    struct timespec t;
+    char id[ID_SIZE + 1];
+    b->o.history_age_ms = 3600 * 1000;
+    assert_int_equal(start(b, &w), OK);
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000;
+    for (int i = 0; i < 200; i++) {
+        snprintf(id, sizeof(id), "SESSION%015d", i);
+        struct db_session d = {
+            .id = str_of(id), .reason = S("quit"), .ended_ms = i < 150 ? now - 2 * 3600 * 1000 : now};
+        store_session(b->s, &d);
+    }
+    put(b, 1);
+    assert_int_equal(list_count(b), 1); /* the reader waited for the sessions, too */
+    assert_int_equal(count_sessions(b), 50);
+    bench_free(b);
+}
+
 /* What store_backup.c says, while mail comes and goes at every step of it. */
 static void a_copy_has_all_that_was_accepted_before(void **state) {
     (void)state;
@@ -1285,6 +1322,7 @@ int main(void) {
         cmocka_unit_test(mail_on_its_way_leaves_the_reserve),
         cmocka_unit_test(spare_comes_and_goes_in_pieces),
         cmocka_unit_test(a_lost_database_is_made_again),
+        cmocka_unit_test(sessions_are_kept_for_a_time),
         cmocka_unit_test(a_refused_transaction_is_tried_again),
         cmocka_unit_test(every_failing_call),
         cmocka_unit_test(one_that_is_ending_is_waited_for),

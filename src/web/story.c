@@ -1,6 +1,6 @@
 /* story.c - explain: everything that is known of a message, as JSON, or in words that can be read aloud: who gave it,
  * what each rule made of each recipient, every attempt, what was said, what comes next.  Also of messages that are
- * gone. */
+ * gone; and of sessions, where mail was refused before it was a message. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,11 +70,8 @@ static void put_sender(struct buf *out, str sender) {
     buf_char(out, '>');
 }
 
-static void tell_arrival(struct buf *out, const struct envelope *e) {
-    put_when(out, e->received_us);
-    buf_add(out, S("accepted from "));
-    put_sender(out, e->sender);
-    buf_add(out, S("\n    client "));
+static void tell_client(struct buf *out, const struct envelope *e) {
+    buf_add(out, S("    client "));
     put_plain(out, e->client_address);
     if (e->helo.n) {
         buf_add(out, S(", calling itself "));
@@ -95,6 +92,14 @@ static void tell_arrival(struct buf *out, const struct envelope *e) {
         put_plain(out, e->account.n ? e->account : e->auth_user);
     } else
         buf_add(out, S("not authenticated"));
+}
+
+static void tell_arrival(struct buf *out, const struct envelope *e) {
+    put_when(out, e->received_us);
+    buf_add(out, S("accepted from "));
+    put_sender(out, e->sender);
+    buf_char(out, '\n');
+    tell_client(out, e);
     if (e->report_of.n) {
         buf_add(out, S("\n    a report about the message "));
         put_plain(out, e->report_of);
@@ -209,6 +214,35 @@ static void tell_recipient(struct story *s, size_t i) {
         buf_add(out, S("    now: delivered, when it was accepted\n"));
 }
 
+static void tell_said(struct story *s, const char *heading) {
+    str rest = buf_str(&s->transcript), line;
+    buf_printf(&s->out, "\n%s\n", heading);
+    while (str_line(&rest, &line)) {
+        buf_add(&s->out, S("    "));
+        put_plain(&s->out, line);
+        buf_char(&s->out, '\n');
+    }
+}
+
+static void tell_session(struct story *s, const struct frame_session *f) {
+    struct buf *out = &s->out;
+    struct envelope e;
+    buf_add(out, S("Session "));
+    put_plain(out, f->id);
+    buf_char(out, '\n');
+    put_when(out, f->started_ms * 1000);
+    buf_add(out, S("began; it ended: "));
+    put_plain(out, f->reason);
+    if (f->messages)
+        buf_printf(out, "; messages accepted: %u\n", f->messages);
+    else
+        buf_add(out, S("; no message was accepted\n"));
+    if (envelope_take(f->info, &s->arena, &e) == OK) {
+        tell_client(out, &e);
+        buf_char(out, '\n');
+    }
+}
+
 static void tell_all(struct story *s) {
     buf_add(&s->out, S("Message "));
     put_plain(&s->out, s->envelope.id.n ? s->envelope.id : s->r->id);
@@ -218,15 +252,8 @@ static void tell_all(struct story *s) {
         tell_recipient(s, i);
     if (s->envelope.delivery_count == 0)
         buf_add(&s->out, S("\nkept in the inbox of the page\n"));
-    if (!s->transcript.n)
-        return;
-    buf_add(&s->out, S("\nThe session that brought it:\n"));
-    str rest = buf_str(&s->transcript), line;
-    while (str_line(&rest, &line)) {
-        buf_add(&s->out, S("    "));
-        put_plain(&s->out, line);
-        buf_char(&s->out, '\n');
-    }
+    if (s->transcript.n)
+        tell_said(s, "The session that brought it:");
 }
 
 /* ---- as JSON ---- */
@@ -313,10 +340,6 @@ static void put_all(struct story *s) {
 static void story_whole(struct story *s) {
     struct http_req *r = s->r;
     enum err e = envelope_take(buf_str(&s->envelope_bytes), &s->arena, &s->envelope);
-    if (!s->found) {
-        http_error(r, 404, "No such message is known, and none was within the time that stories are kept.");
-        return;
-    }
     if (e == OK && s->text)
         tell_all(s);
     else if (e == OK)
@@ -358,6 +381,59 @@ static void keep_attempt(struct story *s, const struct frame *f) {
     s->attempts_end = &row->next;
 }
 
+/* ---- no message: a session? ---- */
+
+static void answer_unknown(struct http_req *r) {
+    http_error(r, 404, "No such message or session is known, and none was within the time that they are kept.");
+}
+
+static void session_whole(struct story *s) {
+    tell_said(s, "What was said:");
+    if (s->out.full)
+        answer_error(s->r, ERR_LIMIT, S("What is stored of this session cannot be told."));
+    else
+        http_reply(s->r, 200, TEXT_TYPE, buf_str(&s->out));
+}
+
+static void on_session(void *arg, const struct frame *f) {
+    struct story *s = arg;
+    switch ((int)f->type) {
+    case FRAME_SESSION:
+        s->found = true;
+        tell_session(s, &f->session);
+        break;
+    case FRAME_TRANSCRIPT: buf_add(&s->transcript, f->transcript.bytes); break;
+    case FRAME_DONE:
+    case FRAME_FAILED:
+        s->tag = 0;
+        s->r->on_gone = NULL;
+        if (s->found && f->type == FRAME_DONE)
+            session_whole(s);
+        else
+            http_error(s->r, 404,
+                       "No such message or session is known, and none was within the time that they are kept.");
+        story_free(s);
+        break;
+    default: break;
+    }
+}
+
+/* As JSON it has the shape that it has elsewhere. */
+static void ask_session(struct story *s) {
+    struct http_req *r = s->r;
+    if (s->text && id_valid(r->id)) {
+        struct frame f = {.type = FRAME_SESSION_GET, .session_get = {0, r->id}};
+        s->tag = reader_ask(&f, on_session, s);
+        return;
+    }
+    r->on_gone = NULL;
+    story_free(s);
+    if (id_valid(r->id))
+        session_json(r);
+    else
+        answer_unknown(r);
+}
+
 static void on_story(void *arg, const struct frame *f) {
     struct story *s = arg;
     switch ((int)f->type) {
@@ -372,8 +448,12 @@ static void on_story(void *arg, const struct frame *f) {
     case FRAME_DONE:
     case FRAME_FAILED:
         s->tag = 0;
+        if (!s->found && (f->type == FRAME_DONE || f->failed.err == ERR_NOT_FOUND)) {
+            ask_session(s);
+            break;
+        }
         s->r->on_gone = NULL;
-        if (f->type == FRAME_DONE || f->failed.err == ERR_NOT_FOUND)
+        if (f->type == FRAME_DONE)
             story_whole(s);
         else
             answer_error(s->r, (enum err)f->failed.err, f->failed.text);

@@ -3,6 +3,7 @@
 A test that wants other flags calls `penfold("--lmtp", "127.0.0.1:0" …)`; port 0 is replaced by a free one.
 Nothing sleeps for a fixed time: `wait_until` polls a condition within a bound.
 """
+import http.client
 import json
 import os
 import signal
@@ -59,6 +60,19 @@ def children(pid):
         except (OSError, ValueError):
             pass
     return found
+
+
+class Unix(http.client.HTTPConnection):
+    """HTTP over a unix socket, where root is the administrator."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self.path)
 
 
 class Penfold:

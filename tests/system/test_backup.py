@@ -1,18 +1,16 @@
 """penfold backup of a running and of a stopped store, penfold restore, and accounts that survive a lost database."""
 import glob
-import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 
 import pytest
 
-from conftest import PENFOLD, Penfold, Smtp, free_port, wait_until
+from conftest import PENFOLD, Penfold, Smtp, Unix, free_port, wait_until
 
 CANTCREAT, DATAERR, NOINPUT, IOERR, TEMPFAIL = 73, 65, 66, 74, 75
 BIG = b"0123456789abcdef\r\n" * 120000
@@ -328,17 +326,6 @@ def test_no_server_starts_on_half_of_it(copy, tmp_path):
         assert done.returncode != 0 and "penfold.db" in done.stdout + done.stderr
     assert refused
     assert run("restore", copy, "--data", tmp_path / "last")[0] == 0
-
-
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=30)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self.path)
 
 
 class Server(Penfold):

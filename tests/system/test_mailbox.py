@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from conftest import PENFOLD, Penfold, free_port, wait_until
-from test_two_servers import Unix
+from conftest import PENFOLD, Penfold, Unix, free_port, wait_until
 
 DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT, TEMPFAIL = 65, 66, 69, 73, 75
 TREE = {"INBOX": "", "Sent": ".Sent", "Drafts": ".Drafts", "Junk": ".Junk", "Trash": ".Trash", "Archive": ".Archive",

@@ -11,23 +11,12 @@ import subprocess
 import pytest
 
 import dns
-from conftest import PENFOLD, Penfold, free_port, wait_until
+from conftest import PENFOLD, Penfold, Unix, free_port, wait_until
 from receiver import Receiver
 
 pytestmark = dns.needs_nsd
 MESSAGE = b"Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nFrom: ada@a.example\r\nTo: bob@b.example\r\nMessage-ID: <1@a.example>\r\nSubject: over\r\n\r\n" \
           b"Hello Bob.\r\n.a dot\r\n..two\r\n" + "Grüße\r\n".encode() + b"x" * 990 + b"\r\n"
-
-
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=30)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self.path)
 
 
 class Server(Penfold):
@@ -347,3 +336,23 @@ def world_of_one(tmp_path_factory):
     yield s
     s.stop()
     names.stop()
+
+
+def test_what_was_refused_is_explained(world_of_one):
+    """No message came of it: the session has the story, in words and as JSON."""
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        with smtplib.SMTP("127.0.0.1", world_of_one.mx, timeout=20) as s:
+            s.sendmail("x@y.example", ["nobody@a.example"], "Subject: s\r\n\r\nt\r\n")
+    def session():
+        lines = [line for line in open(world_of_one.log) if "smtp_rejected" in line and 'session="' in line]
+        return lines[-1].split('session="', 1)[1].split('"', 1)[0] if lines else None
+
+    wait_until(session, what="the line of the log that names the session")
+
+    def told():
+        return command(world_of_one, "explain", session()).stdout
+    wait_until(told, what="the session, once it has ended")
+    assert "no message was accepted" in told() and "550 5.1.1 no such address here" in told() and "on listener mx" in told()
+    assert json.loads(command(world_of_one, "explain", "--json", session()).stdout)["Messages"] == []
+    nothing = command(world_of_one, "explain", "A" * 22)
+    assert nothing.returncode == 69 and "no such message or session" in nothing.stderr
